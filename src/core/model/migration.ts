@@ -1,0 +1,134 @@
+/**
+ * One migration as people and programs see it: its options, its live view, its report.
+ *
+ * The view is a snapshot that the source produces a few times a second; progress bars, the API and `--events` are pure
+ * functions of it. The report is its final, immutable form and what `vmferry migrate --json` prints; `null` stands
+ * where a part of the system that fills it is not in use.
+ */
+
+export const strategyNames = ['precopy'] as const;
+export type StrategyName = (typeof strategyNames)[number];
+
+export const compressModes = ['none', 'lz'] as const;
+export type CompressMode = (typeof compressModes)[number];
+
+export type MigrationOptions = {
+  readonly strategy: StrategyName;
+  readonly compress: CompressMode;
+  readonly lanes: number;
+  /** Wire bytes per second over all lanes; null = as fast as the link. */
+  readonly maxBandwidthBytesPerSecond: number | null;
+  readonly downtimeTargetMs: number;
+  readonly maxRounds: number;
+  readonly verify: boolean;
+  /** Abort when the peer has not been heard of, or nothing moved, for this long. */
+  readonly stallTimeoutMs: number;
+};
+
+export const defaultMigrationOptions: MigrationOptions = {
+  strategy: 'precopy',
+  compress: 'lz',
+  lanes: 2,
+  maxBandwidthBytesPerSecond: null,
+  downtimeTargetMs: 300,
+  maxRounds: 30,
+  verify: false,
+  stallTimeoutMs: 10_000,
+};
+
+/** The stages of engine.md; their times add up to the total. */
+export const stageNames = [
+  'preMigration',
+  'reservation',
+  'preCopy',
+  'stopAndCopy',
+  'commitment',
+  'activation',
+] as const;
+export type StageName = (typeof stageNames)[number];
+
+export type Outcome = 'completed' | 'aborted' | 'failed';
+
+/** Where the guest is, in the words used in messages to people. */
+export type GuestWhereabouts =
+  'running at source' | 'running at destination' | 'paused at source' | 'in doubt' | 'lost';
+
+export type RoundReport = {
+  readonly round: number;
+  readonly ms: number;
+  readonly pagesSent: number;
+  readonly wireBytes: number;
+  /** Pages the feed named while the round ran. */
+  readonly pagesDirtied: number;
+};
+
+export type PageCounts = {
+  /** Pages of guest RAM. */
+  readonly total: number;
+  /** Page contents that crossed the wire, repeats included, zero pages excluded. */
+  readonly sent: number;
+  /** Of `sent`, those whose page had been sent before. */
+  readonly resent: number;
+  /** Pages known to be zero and never sent as content. */
+  readonly zero: number;
+  readonly pruned: number | null;
+  readonly delta: number | null;
+  readonly pulled: number | null;
+};
+
+/** A live snapshot of a migration in progress or just ended. */
+export type MigrationView = {
+  readonly id: string;
+  readonly vm: string;
+  readonly source: string;
+  readonly destination: string;
+  readonly stage: StageName | 'ended';
+  readonly outcome: Outcome | null;
+  readonly reason: string | null;
+  readonly elapsedMs: number;
+  /** 0 to 1, never decreasing, 1 only when ended. */
+  readonly progress: number;
+  readonly timeToGoMs: number | null;
+  readonly round: number;
+  readonly pagesTotal: number;
+  readonly pagesPending: number;
+  readonly dirtyPagesPerSecond: number;
+  readonly wireBytes: number;
+  readonly wireBytesPerSecond: number;
+};
+
+export type CpuMs = { readonly agent: number | null; readonly qemu: number | null };
+
+export type MigrationReport = {
+  readonly id: string;
+  readonly vm: string;
+  readonly source: string;
+  readonly destination: string;
+  readonly startedAt: string;
+  readonly strategy: StrategyName;
+  readonly options: {
+    readonly prune: string | null;
+    readonly compress: CompressMode;
+    readonly delta: string | null;
+    readonly lanes: number;
+    readonly maxBandwidth: number | null;
+    readonly downtimeTargetMs: number;
+    readonly verify: boolean;
+  };
+  readonly outcome: Outcome;
+  /** Why it ended: the stop rule when completed, the cause otherwise. */
+  readonly reason: string;
+  /** Stable error code when not completed. */
+  readonly code: string | null;
+  readonly guest: GuestWhereabouts;
+  readonly totalMs: number;
+  readonly downtimeMs: number | null;
+  readonly stagesMs: Readonly<Record<StageName, number>>;
+  readonly rounds: readonly RoundReport[];
+  readonly pages: PageCounts;
+  readonly bytes: { readonly wire: number; readonly raw: number };
+  readonly cpuMs: { readonly source: CpuMs; readonly destination: CpuMs };
+  /** true: every page was compared and equal; false: not asked for, or not reached. */
+  readonly verified: boolean;
+  readonly predicted: null;
+};
