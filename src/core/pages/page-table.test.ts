@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { PagesError } from './errors.ts';
+import { laneOf, PageTable, type PageBlock } from './page-table.ts';
+import { PageTableModel } from './page-table.model.ts';
+
+const takeAll = (table: PageTable, lane: number, cursor: number, maxPages: number): [number, number][] => {
+  const out = new Uint32Array(2 * maxPages);
+  const count = table.takeRuns(lane, cursor, maxPages, out);
+  return Array.from({ length: count / 2 }, (_, i) => [out[2 * i]!, out[2 * i + 1]!]);
+};
+
+test('every block begins at a chunk, in list order', () => {
+  const table = new PageTable(
+    [
+      { name: 'pc.ram', pageCount: 1000 },
+      { name: 'pc.bios', pageCount: 64 },
+      { name: 'pc.rom', pageCount: 0 },
+      { name: 'vga', pageCount: 512 },
+    ],
+    2,
+  );
+  assert.deepEqual(
+    table.blocks.map((block) => block.firstPage),
+    [0, 1024, 1536, 1536],
+  );
+  assert.equal(table.spanPages, 2048);
+  assert.equal(table.totalPages, 1576);
+});
+
+test('a page outside its block is refused', () => {
+  const table = new PageTable([{ name: 'pc.ram', pageCount: 1000 }], 1);
+  assert.equal(table.globalPage(0, 999), 999);
+  for (const page of [1000, -1, NaN, 2 ** 40]) assert.throws(() => table.globalPage(0, page), PagesError);
+  assert.throws(() => table.globalPage(1, 0), PagesError);
+  assert.throws(() => table.blockNamed('nothing'), { code: 'PAGES_UNKNOWN_BLOCK' });
+  assert.throws(() => new PageTable([{ name: 'huge', pageCount: 2 ** 31 }], 1), { code: 'PAGES_TOO_MANY' });
+});
+
+test('a zero page needs nothing until content was sent', () => {
+  const table = new PageTable([{ name: 'pc.ram', pageCount: 512 }], 1);
+  assert.equal(table.name(7, true), false);
+  assert.equal(table.skippedZeroPages, 1);
+  assert.equal(table.name(7, false), true);
+  assert.equal(table.skippedZeroPages, 0);
+  assert.deepEqual(takeAll(table, 0, 0, 10), [[7, 1]]);
+  assert.equal(table.name(7, true), true, 'the destination holds content that is stale now');
+  assert.equal(table.dirtyCount(7), 2);
+});
+
+test('a zero page of a block that does not start as zero is sent', () => {
+  const table = new PageTable([{ name: 'flash', pageCount: 512, startsZero: false }], 1);
+  assert.equal(table.name(7, true), true);
+});
+
+test('a page of a side block is counted and never pending', () => {
+  const table = new PageTable([{ name: '/rom@etc/acpi/tables', pageCount: 32, side: true }], 2);
+  assert.equal(table.name(3, false), false);
+  assert.deepEqual([table.namedPages, table.pendingPages, table.skippedZeroPages], [1, 0, 0]);
+});
+
+test('runs end at chunks and at the most pages asked for', () => {
+  const table = new PageTable([{ name: 'pc.ram', pageCount: 2048 }], 2);
+  for (let page = 500; page < 1600; page++) table.name(page, false);
+  assert.deepEqual(takeAll(table, 0, 0, 5), [[500, 5]]);
+  assert.deepEqual(takeAll(table, 0, 505, 1000), [
+    [505, 7],
+    [1024, 512],
+  ]);
+  assert.deepEqual(takeAll(table, 1, 1600, 1000), [
+    [512, 512],
+    [1536, 64],
+  ]);
+  assert.equal(table.pendingPages, 0);
+  table.checkInvariants();
+});
+
+test('the cursor goes round memory', () => {
+  const table = new PageTable([{ name: 'pc.ram', pageCount: 512 }], 1);
+  for (const page of [10, 20, 30]) table.name(page, false);
+  assert.deepEqual(takeAll(table, 0, 20, 10), [
+    [20, 1],
+    [30, 1],
+    [10, 1],
+  ]);
+});
+
+type Action =
+  | { type: 'name'; at: number; span: number; isZero: boolean }
+  | { type: 'take'; lane: number; cursor: number; maxPages: number };
+
+const action: fc.Arbitrary<Action> = fc.oneof(
+  {
+    arbitrary: fc.record({
+      type: fc.constant('name' as const),
+      at: fc.nat(),
+      span: fc.integer({ min: 1, max: 80 }),
+      isZero: fc.boolean(),
+    }),
+    weight: 3,
+  },
+  {
+    arbitrary: fc.record({
+      type: fc.constant('take' as const),
+      lane: fc.nat(7),
+      cursor: fc.nat(5000),
+      maxPages: fc.integer({ min: 1, max: 300 }),
+    }),
+    weight: 2,
+  },
+);
+
+const blocks: fc.Arbitrary<PageBlock[]> = fc
+  .array(fc.record({ pageCount: fc.integer({ min: 1, max: 1200 }), side: fc.boolean(), startsZero: fc.boolean() }), {
+    minLength: 1,
+    maxLength: 4,
+  })
+  .map((list) => list.map((block, i) => ({ ...block, side: block.side && i > 0, name: `b${i}` })));
+
+function runAgainstModel(list: PageBlock[], lanes: number, actions: Action[]): void {
+  const table = new PageTable(list, lanes);
+  const model = new PageTableModel(list, lanes);
+  const pages = table.blocks.flatMap((block) => Array.from({ length: block.pageCount }, (_, i) => block.firstPage + i));
+  for (const step of actions) {
+    if (step.type === 'name') {
+      const from = step.at % pages.length;
+      for (const page of pages.slice(from, from + step.span)) {
+        assert.equal(table.name(page, step.isZero), model.name(page, step.isZero));
+      }
+    } else {
+      const lane = step.lane % lanes;
+      const cursor = step.cursor % table.spanPages;
+      const runs = takeAll(table, lane, cursor, step.maxPages);
+      for (const [first, count] of runs)
+        assert.equal(first >>> 9, (first + count - 1) >>> 9, 'a run stays in its chunk');
+      const singles = runs.flatMap(([first, count]) => Array.from({ length: count }, (_, i) => first + i));
+      assert.deepEqual(singles, model.take(lane, cursor, step.maxPages));
+    }
+    assert.equal(table.pendingPages, model.pending.size);
+  }
+  table.checkInvariants();
+  assert.equal(table.skippedZeroPages, model.skippedZeroPages);
+  assert.equal(table.takenAgainPages, model.takenAgainPages);
+  for (let lane = 0; lane < lanes; lane++) {
+    const expected = [...model.pending].filter((page) => laneOf(page, lanes) === lane).length;
+    assert.equal(table.pendingPagesOfLane(lane), expected);
+  }
+  for (const [page, namings] of model.namings) assert.equal(table.dirtyCount(page), Math.min(255, namings - 1));
+}
+
+test('the table does what its slow twin does', () => {
+  const schedule = fc.tuple(blocks, fc.integer({ min: 1, max: 5 }), fc.array(action, { maxLength: 40 }));
+  fc.assert(
+    fc.property(schedule, ([list, lanes, actions]) => runAgainstModel(list, lanes, actions)),
+    { numRuns: 300 },
+  );
+});

@@ -1,0 +1,40 @@
+/** Numbers that bound a scheduler, each with its reason. */
+import { assert } from '../base/assert.ts';
+
+/** Data queued on the link beyond its own delay becomes downtime; this much keeps it busy between two acknowledgements. */
+export const WINDOW_MS = 50;
+/** A longer round trip than this is not waited for by sending more: it would be a queue, not a delay. */
+export const ROUND_TRIP_MS_MAX = 200;
+/** Two batches per lane, so that reading and compressing one overlaps with sending the other. */
+export const LANE_BATCHES_MIN = 2;
+export const LANE_BATCHES_MAX = 16;
+/** 64 KiB: below that, compression and system calls per page get expensive. */
+export const BATCH_PAGES_MIN = 16;
+/** Before anything is measured: 256 KiB. */
+export const BATCH_PAGES_FIRST = 64;
+/** A rate is folded into the average after this much time with a backlog. */
+export const RATE_SAMPLE_MS = 40;
+export const RATE_WEIGHT = 0.3;
+/** Before anything is measured: 40 MB/s. */
+export const PAGES_PER_MS_ASSUMED = 10;
+export const WIRE_BYTES_PER_PAGE_ASSUMED = 4096;
+
+/** QEMU's unix socket holds about this many records; they were written before the reader let go. */
+export const STALE_RECORDS = 300;
+/** What is read later than this after letting go was not waiting in the socket. */
+export const STALE_MS = 20;
+
+/** From the order to stop until QEMU has stopped the guest: measured 50 to 150 ms. */
+export const STOP_DELAY_MS = 100;
+/** Stopping, device state, round trips: the downtime of a guest that leaves nothing. The pump corrects it. */
+export const FIXED_DOWNTIME_MS = 60;
+/** Dirty measurements kept. */
+export const DIRTY_SAMPLES_MAX = 4;
+/** Batches of backlog that a paced feed may always have. */
+export const PACED_BATCHES_MIN = 4;
+/** A live migration never claims more: the rest is the switchover itself. */
+export const PROGRESS_MAX = 0.99;
+
+assert(LANE_BATCHES_MIN >= 2 && LANE_BATCHES_MIN < LANE_BATCHES_MAX, 'a lane overlaps its work');
+assert(BATCH_PAGES_MIN <= BATCH_PAGES_FIRST, 'the first batch is a legal batch');
+assert(RATE_SAMPLE_MS <= WINDOW_MS, 'the window follows the rate');

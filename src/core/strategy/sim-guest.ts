@@ -1,0 +1,54 @@
+/**
+ * A guest whose pages hold version numbers instead of bytes: 0 is a zero page, every other write is a number never written
+ * before, so a lost or swapped write always shows. Writes set bits in the log of the accelerator.
+ */
+import type { SimRandom } from './sim-random.ts';
+
+export type SimWorkload = {
+  /** Pages written per millisecond while active. */
+  readonly pagesPerMs: number;
+  /** Writes fall on the first so many pages of memory; the whole of it when absent. */
+  readonly hotPages?: number;
+  /** Writes in bursts: active for so long, then idle for as long. */
+  readonly burstMs?: number;
+  /** Share of writes that write zeros. */
+  readonly zeroShare?: number;
+};
+
+export class SimGuest {
+  readonly memory: Uint32Array;
+  /** The accelerator's dirty log, one byte per page. */
+  readonly log: Uint8Array;
+  #isRunning = true;
+  #version = 0;
+  #owedPages = 0;
+
+  constructor(pages: number) {
+    this.memory = new Uint32Array(pages);
+    this.log = new Uint8Array(pages);
+  }
+
+  get isRunning(): boolean {
+    return this.#isRunning;
+  }
+
+  stop(): void {
+    this.#isRunning = false;
+  }
+
+  write(page: number, isZero: boolean): void {
+    if (!this.#isRunning) return;
+    this.memory[page] = isZero ? 0 : ++this.#version;
+    this.log[page] = 1;
+  }
+
+  /** What a workload writes in the millisecond that begins now. */
+  work(workload: SimWorkload, random: SimRandom, nowMs: number): void {
+    if (workload.burstMs !== undefined && Math.floor(nowMs / workload.burstMs) % 2 === 1) return;
+    this.#owedPages += workload.pagesPerMs;
+    const target = Math.min(this.memory.length, workload.hotPages ?? this.memory.length);
+    for (; this.#owedPages >= 1; this.#owedPages--) {
+      this.write(random.below(target), random.fraction() < (workload.zeroShare ?? 0));
+    }
+  }
+}
