@@ -10,6 +10,8 @@ export type LocalVm = {
   readonly name: string;
   readonly spec: VmSpec;
   readonly pid: number;
+  /** With the pid it names the process for ever: field 22 of /proc/PID/stat. */
+  readonly startTicks: number;
   readonly qmpPath: string;
   readonly qgaPath: string | null;
   readonly runFolder: string;
@@ -31,29 +33,31 @@ export type ReservationRequest = {
   readonly leaseMs: number;
 };
 
-/** The host as the source side of a migration sees it. */
-export type SourceHost = {
-  readonly name: string;
-  readonly tls: TlsIdentity;
-  readonly stateFolder: string;
-  /** The guest now runs elsewhere: its QEMU has been quit; forget it (keep the spec in the history). */
-  vmHandedOver(name: string, destination: string): Promise<void>;
-};
-
-/** The host as the destination side sees it. */
-export type DestinationHost = {
+/** This host, as its migrations see it. */
+export type FerryHost = {
   readonly name: string;
   readonly tls: TlsIdentity;
   readonly stateFolder: string;
   /** Address that lane listeners bind to, and the ports they may use (inclusive). */
   readonly laneAddress: string;
   readonly lanePorts: { readonly first: number; readonly last: number };
+  /** Where another host's agent listens, by the name in its certificate. */
+  findPeer(name: string): Peer | null;
+
+  // as a source
+  findVm(name: string): LocalVm | null;
+  /** The guest runs elsewhere and its QEMU has been quit: forget it. Idempotent. */
+  vmHandedOver(name: string, destination: string): Promise<void>;
+
+  // as a destination
   /** Everything that speaks against taking this VM, without changing anything. */
   preflight(request: ReservationRequest): Promise<Problem[]>;
-  /** Holds name, memory and vCPUs under a lease. Throws an AppError with code RESERVATION_REFUSED. */
+  /** Holds name, memory and vCPUs under a lease. Throws an AppError RESERVATION_REFUSED whose `problems` say why. */
   reserve(request: ReservationRequest): Promise<void>;
   /** Starts QEMU with `-incoming defer -S` for a reservation. */
   startIncoming(migrationId: string): Promise<LocalVm>;
+  /** The incoming machine of a migration, also after a restart of the agent; null when there is none. */
+  findIncoming(migrationId: string): LocalVm | null;
   /** Ends the incoming QEMU, if any, and gives the reservation back. Idempotent. */
   discard(migrationId: string): Promise<void>;
   /** The guest runs here from now on: the reservation becomes a VM of this host. Idempotent. */

@@ -1,0 +1,41 @@
+/**
+ * Runs the tests: first the fast ones beside the sources, then the end-to-end ones on real QEMU guests.
+ *
+ *     node bin/with-node24 scripts/test.ts [--unit | --e2e] [NAME...]
+ *
+ * NAME selects files whose path contains it. End-to-end files run one after the other: they share two cores, and each
+ * builds and removes its own lab.
+ */
+import { spawnSync } from 'node:child_process';
+import { globSync } from 'node:fs';
+
+const args = process.argv.slice(2);
+const only = args.filter((arg) => !arg.startsWith('--'));
+const wanted = (file: string): boolean => only.length === 0 || only.some((name) => file.includes(name));
+
+function run(title: string, files: readonly string[], options: readonly string[]): boolean {
+  if (files.length === 0) return true;
+  process.stdout.write(`\n# ${title}: ${files.length} files\n`);
+  const flags = ['--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec', ...options];
+  return spawnSync(process.execPath, [...flags, ...files], { stdio: 'inherit' }).status === 0;
+}
+
+function setUp(): boolean {
+  const done = spawnSync(process.execPath, ['scripts/setup.ts'], { stdio: 'inherit' });
+  return done.status === 0;
+}
+
+const unit = globSync('{src,checks,guests,test/support}/**/*.{test,fuzz}.ts').filter(wanted).sort();
+const e2e = globSync('test/e2e/**/*.e2e.test.ts').filter(wanted).sort();
+const runUnit = !args.includes('--e2e');
+const runE2e = !args.includes('--unit');
+
+if (runE2e && e2e.length > 0 && !setUp()) process.exit(1);
+const passed =
+  (!runUnit || run('Unit and property tests', unit, ['--test-concurrency=2', '--test-timeout=120000'])) &&
+  (!runE2e || run('End-to-end tests on real QEMU', e2e, ['--test-concurrency=1', '--test-timeout=900000']));
+if (unit.length + e2e.length === 0) {
+  process.stderr.write(`No test file matches ${only.join(' ')}\n`);
+  process.exit(2);
+}
+process.exit(passed ? 0 : 1);

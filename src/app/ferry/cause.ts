@@ -1,0 +1,11 @@
+/** Anything that was thrown -> why a migration ends, as the journal and the report keep it. */
+import { AppError, describeError } from '../../core/base/errors.ts';
+import type { Cause } from '../../core/machine/source-states.ts';
+
+/** The journal keeps reasons short. */
+const REASON_CHARS_MAX = 1500;
+
+export function causeOf(error: unknown): Cause {
+  const code = error instanceof AppError ? error.code : 'FERRY_INTERNAL';
+  return { code, reason: describeError(error).slice(0, REASON_CHARS_MAX) };
+}

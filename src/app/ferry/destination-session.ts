@@ -1,0 +1,310 @@
+/**
+ * One migration at its destination. The pure machine (core/machine/destination-machine.ts) decides; this class carries
+ * out what it asks for. It starts with a reservation, or after a restart of the agent with what the journal says.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeError } from '../../core/base/errors.ts';
+import { destinationEnded, stepDestination } from '../../core/machine/destination-machine.ts';
+import type {
+  DestinationEffect,
+  DestinationEvent,
+  DestinationNotice,
+  DestinationState,
+  DestinationStep,
+} from '../../core/machine/destination-states.ts';
+import type { DestinationEntry } from '../../core/machine/records.ts';
+import type { ControlMessage } from '../../core/wire/control-messages.ts';
+import type { ControlConnection } from '../../io/link/control-connection.ts';
+import type { Logger } from '../../io/log/logger.ts';
+import { causeOf } from './cause.ts';
+import { IncomingGuest, type ReserveMessage } from './incoming-guest.ts';
+import { MachineDriver } from './machine-driver.ts';
+import type { MigrationJournal } from './migration-journal.ts';
+import type { FerryHost } from './ports.ts';
+import { RefusedError } from './refused-error.ts';
+import { dialDestination } from './reservation.ts';
+
+const RETRY_MS = 1_000;
+const QUERY_TIMEOUT_MS = 10_000;
+const START_RETRY_MS = 100;
+
+export type DestinationSessionParts = {
+  readonly host: FerryHost;
+  readonly journal: MigrationJournal;
+  readonly log: Logger;
+  readonly migrationId: string;
+  readonly vm: string;
+  /** The source's name, as its certificate says it. */
+  readonly peer: string;
+  /** Absent after a restart. */
+  readonly reserve: ReserveMessage | null;
+};
+
+export class DestinationSession {
+  readonly #parts: DestinationSessionParts;
+  readonly #driver: MachineDriver<DestinationState, DestinationEvent, DestinationEffect>;
+  readonly #guest: IncomingGuest;
+  readonly #ended = Promise.withResolvers<void>();
+  #connection: ControlConnection | null = null;
+  #feeding: Promise<void> = Promise.resolve();
+  #epilogue: Uint8Array[] = [];
+  #commitAtMs: number | null = null;
+  #resumeMs = 0;
+  #querying = false;
+
+  constructor(parts: DestinationSessionParts, first: DestinationStep, connection: ControlConnection | null) {
+    this.#parts = parts;
+    this.#guest = new IncomingGuest(parts.host, parts.migrationId, parts.vm, {
+      failed: (error) => this.#tell({ type: 'failed', cause: causeOf(error) }),
+      qemuGone: () => this.#tell({ type: 'qemuGone' }),
+    });
+    this.#driver = new MachineDriver(first.state, stepDestination, {
+      run: (effect) => this.#run(effect),
+      onState: (state) => this.#onState(state),
+    });
+    if (connection !== null) this.attach(connection);
+    this.#driver.start(first.effects);
+  }
+
+  get migrationId(): string {
+    return this.#parts.migrationId;
+  }
+
+  get vmName(): string {
+    return this.#parts.vm;
+  }
+
+  get peerName(): string {
+    return this.#parts.peer;
+  }
+
+  get stateName(): DestinationState['name'] {
+    return this.#driver.state.name;
+  }
+
+  /** Fulfilled when nothing is left to do. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** Takes a connection from the source: the first one, or one that it made after losing another. */
+  attach(connection: ControlConnection): void {
+    this.#connection = connection;
+    void connection.closed.then(() => {
+      if (this.#connection === connection) this.#tell({ type: 'linkLost' });
+    });
+    const leaseMs = this.#parts.reserve?.request.leaseMs;
+    if (leaseMs !== undefined) connection.onStalled(leaseMs, () => this.#tell({ type: 'leaseExpired' }));
+  }
+
+  receive(message: ControlMessage, attachment: Uint8Array | null): void {
+    const bytes = attachment ?? new Uint8Array(0);
+    switch (message.type) {
+      case 'prologue':
+        this.#tell({ type: 'feedStarted' });
+        this.#feed(async () => {
+          await this.#guest.loadPrologue(bytes);
+          this.#connection?.post({ type: 'prologueLoaded' });
+        });
+        return;
+      case 'sidePart':
+        this.#feed(async () => await this.#guest.feed(bytes));
+        return;
+      case 'epilogue':
+        this.#epilogue.push(bytes);
+        if (message.last) this.#tell({ type: 'epilogueReceived' });
+        return;
+      case 'commit':
+        this.#commitAtMs ??= performance.now();
+        this.#tell({ type: 'commitReceived' });
+        return;
+      case 'abort':
+        this.#tell({ type: 'abortReceived' });
+        this.#connection?.post({ type: 'aborted' });
+        return;
+      case 'done':
+        this.#tell({ type: 'doneReceived' });
+        return;
+      default:
+        this.#tell({ type: 'failed', cause: { code: 'FERRY_PEER', reason: `The source sent ${message.type} out of turn` } });
+    }
+  }
+
+  /** A person's word about a migration in doubt. */
+  resolve(word: 'run' | 'discard'): void {
+    this.#tell({ type: 'personDecided', word });
+  }
+
+  /** The agent stops: a migration that is not prepared yet ends here; a prepared one waits for the next start. */
+  shutDown(): void {
+    this.#tell({ type: 'failed', cause: { code: 'FERRY_SHUTDOWN', reason: 'The agent of the destination stops' } });
+  }
+
+  // --- the machine ------------------------------------------------------------------------------------------------
+
+  #tell(event: DestinationEvent): void {
+    try {
+      this.#driver.tell(event);
+    } catch (error) {
+      this.#parts.log.error('migration.failed', describeError(error), { state: this.stateName, event });
+      if (event.type !== 'failed') this.#tell({ type: 'failed', cause: causeOf(error) });
+    }
+  }
+
+  #run(effect: DestinationEffect): void {
+    this.#carryOut(effect).catch((error: unknown) => this.#tell({ type: 'failed', cause: causeOf(error) }));
+  }
+
+  async #carryOut(effect: DestinationEffect): Promise<void> {
+    switch (effect.type) {
+      case 'journal':
+        return await this.#journal(effect.entry);
+      case 'holdReservation':
+        return await this.#hold();
+      case 'tellReserved':
+        return await this.#tellReserved();
+      case 'loadEpilogue':
+        return await this.#load();
+      case 'tellPrepared':
+        this.#connection?.post({ type: 'prepared', loadMs: this.#guest.loadMs });
+        return;
+      case 'tellFailed':
+        this.#connection?.post({ type: 'failed', code: effect.cause.code, message: effect.cause.reason, guest: null });
+        return;
+      case 'querySource':
+        return await this.#querySource();
+      case 'runGuest':
+        return await this.#runGuest();
+      case 'tellActive':
+        this.#connection?.post({ type: 'active', resumeMs: this.#resumeMs });
+        return;
+      case 'tellGone':
+        this.#connection?.post({ type: 'gone', migrationId: this.migrationId, mayHaveRun: effect.mayHaveRun });
+        return;
+      case 'discardIncoming':
+        return await this.#discard();
+      case 'report':
+        await this.#report(effect.notice);
+    }
+  }
+
+  #onState(state: DestinationState): void {
+    this.#parts.log.debug('migration.stage', `Destination is ${state.name}`, { migration: this.migrationId });
+    if (destinationEnded(state)) void this.#end(state);
+  }
+
+  // --- effects ------------------------------------------------------------------------------------------------------
+
+  async #journal(entry: DestinationEntry): Promise<void> {
+    const result = await this.#parts.journal.append(this.migrationId, entry);
+    if (result.ok) return this.#tell({ type: 'journalled', entry: entry.type });
+    const { certain, reason } = result;
+    this.#parts.log.error('journal.failed', reason, { migration: this.migrationId, entry: entry.type, certain });
+    const early = entry.type === 'reserved' || entry.type === 'prepared';
+    if (!early) await sleep(RETRY_MS);
+    this.#tell({ type: 'journalFailed', entry: entry.type, certain, reason });
+  }
+
+  async #hold(): Promise<void> {
+    const { reserve } = this.#parts;
+    if (reserve === null) return;
+    try {
+      await this.#guest.start(reserve, this.#parts.peer);
+      this.#tell({ type: 'reservationHeld' });
+    } catch (error) {
+      if (error instanceof RefusedError) this.#connection?.post({ type: 'refused', problems: [...error.problems] });
+      throw error;
+    }
+  }
+
+  async #tellReserved(): Promise<void> {
+    await this.#connection?.send({ type: 'reserved', ...this.#guest.offer() });
+  }
+
+  /** Feeds pieces strictly one after the other; a failure ends the migration. */
+  #feed(work: () => Promise<void>): void {
+    this.#feeding = this.#feeding.then(work);
+    this.#feeding.catch((error: unknown) => this.#tell({ type: 'failed', cause: causeOf(error) }));
+  }
+
+  async #load(): Promise<void> {
+    await this.#feeding;
+    const qemu = await this.#guest.load(this.#epilogue);
+    this.#epilogue = [];
+    this.#tell({ type: 'loaded', qemu });
+  }
+
+  async #runGuest(): Promise<void> {
+    const startedAtMs = this.#commitAtMs ?? performance.now();
+    while (this.stateName === 'committed') {
+      try {
+        await this.#guest.run();
+        this.#resumeMs = performance.now() - startedAtMs;
+        return this.#tell({ type: 'guestRunning' });
+      } catch (error) {
+        if (!this.#guest.isAlive) return this.#tell({ type: 'qemuGone' });
+        this.#parts.log.warn('migration.commit', describeError(error), { migration: this.migrationId });
+        await sleep(START_RETRY_MS);
+      }
+    }
+  }
+
+  /** Asks the source for the outcome until it is known: this side never decides by itself. */
+  async #querySource(): Promise<void> {
+    if (this.#querying) return;
+    this.#querying = true;
+    while (this.stateName === 'inDoubt') {
+      try {
+        await this.#queryOnce();
+      } catch (error) {
+        this.#parts.log.debug('migration.inDoubt', describeError(error), { migration: this.migrationId });
+      }
+      if (this.stateName === 'inDoubt') await sleep(RETRY_MS);
+    }
+    this.#querying = false;
+  }
+
+  async #queryOnce(): Promise<void> {
+    const peer = this.#parts.host.findPeer(this.peerName);
+    if (peer === null) throw new Error(`Host "${this.peerName}" is not among the peers of this host`);
+    const connection = await dialDestination(this.#parts.host, peer);
+    try {
+      await connection.send({ type: 'query', migrationId: this.migrationId });
+      const { message } = await connection.expect(['outcome'], { timeoutMs: QUERY_TIMEOUT_MS });
+      this.#tell({ type: 'answered', answer: message.outcome });
+    } finally {
+      await connection.close();
+    }
+  }
+
+  async #discard(): Promise<void> {
+    for (;;) {
+      try {
+        await this.#guest.discard();
+        return this.#tell({ type: 'incomingGone' });
+      } catch (error) {
+        this.#parts.log.error('migration.failed', describeError(error), { migration: this.migrationId });
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+
+  async #report(notice: DestinationNotice): Promise<void> {
+    const { log, host } = this.#parts;
+    const facts = { migration: this.migrationId, vm: this.vmName, notice };
+    if (notice === 'runningHere') await host.activate(this.migrationId);
+    else if (notice === 'inDoubt') log.warn('migration.inDoubt', `Source "${this.peerName}" is silent; asking`, facts);
+    else if (notice === 'discarded') log.info('migration.aborted', 'Nothing of the guest is left here', facts);
+    else log.error('migration.inDoubt', `Unexpected: ${notice}`, facts);
+  }
+
+  async #end(state: DestinationState): Promise<void> {
+    if (state.name === 'released') {
+      this.#connection?.post({ type: 'released', ...this.#guest.cpuMs() });
+      this.#parts.log.info('migration.completed', `VM "${this.vmName}" is here`, { migration: this.migrationId });
+    }
+    await this.#guest.close();
+    await this.#connection?.close();
+    this.#ended.resolve();
+  }
+}

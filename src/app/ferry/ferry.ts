@@ -1,0 +1,254 @@
+/**
+ * All migrations of one host, as source and as destination: the one door of this room.
+ *
+ *     Ferry.open(host)   opens the journal
+ *     recover()          takes up what a former agent left undecided; before anybody may connect
+ *     preflight, start   migrations from here
+ *     accept             control connections from other hosts: their migrations to here, their questions
+ *
+ * Invariants: a VM takes part in at most one migration that has not ended; a peer may only speak of migrations between
+ * itself and this host.
+ */
+import { describeError } from '../../core/base/errors.ts';
+import { recoverDestination, recoverSource, answerFromRecords, type History } from '../../core/machine/recovery.ts';
+import type { DestinationRecord, SourceRecord } from '../../core/machine/records.ts';
+import { startDestination } from '../../core/machine/destination-machine.ts';
+import { startSource } from '../../core/machine/source-machine.ts';
+import { defaultMigrationOptions, type MigrationReport } from '../../core/model/migration.ts';
+import type { Problem } from '../../core/model/vm.ts';
+import type { ControlMessage } from '../../core/wire/control-messages.ts';
+import type { ControlConnection } from '../../io/link/control-connection.ts';
+import type { Logger } from '../../io/log/logger.ts';
+import { DestinationSession } from './destination-session.ts';
+import { FerryError } from './errors.ts';
+import { MigrationJournal } from './migration-journal.ts';
+import { MigrationRecord } from './migration-record.ts';
+import type { FerryHost, LocalVm, MigrationRequest, RunningMigration } from './ports.ts';
+import { askDestination, dialDestination, reservationRequest } from './reservation.ts';
+import { SourceSession } from './source-session.ts';
+import { SourceVm } from './source-vm.ts';
+
+type ReserveMessage = Extract<ControlMessage, { type: 'reserve' }>;
+
+export class Ferry {
+  readonly #host: FerryHost;
+  readonly #log: Logger;
+  readonly #journal: MigrationJournal;
+  readonly #sources = new Map<string, SourceSession>();
+  readonly #destinations = new Map<string, DestinationSession>();
+
+  private constructor(host: FerryHost, journal: MigrationJournal, log: Logger) {
+    this.#host = host;
+    this.#journal = journal;
+    this.#log = log;
+  }
+
+  /** Throws JournalError when the journal cannot be read: nothing may be started then. */
+  static async open(host: FerryHost, log: Logger): Promise<Ferry> {
+    return new Ferry(host, await MigrationJournal.open(host.stateFolder), log);
+  }
+
+  /** The migration that a VM of this host takes part in, or null. */
+  migrationOf(vmName: string): string | null {
+    for (const session of [...this.#sources.values(), ...this.#destinations.values()]) {
+      if (session.vmName === vmName) return 'id' in session ? session.id : session.migrationId;
+    }
+    return null;
+  }
+
+  /** Takes up every migration that the journal says has not ended. Throws MachineError when the journal contradicts itself. */
+  async recover(): Promise<RunningMigration[]> {
+    const running: RunningMigration[] = [];
+    for (const history of this.#journal.histories()) {
+      this.#log.info('agent.recovery', `Taking up migration ${history.migrationId}`, { role: history.role });
+      if (history.role === 'destination') await this.#recoverDestination(history.migrationId, history.records);
+      else running.push(await this.#recoverSource(history));
+    }
+    return running;
+  }
+
+  /** Everything that speaks against a migration, from both sides, at once. Throws QmpError, GuestMemoryError, LinkError. */
+  async preflight(request: MigrationRequest): Promise<Problem[]> {
+    const source = new SourceVm(request.vm);
+    let connection: ControlConnection | null = null;
+    try {
+      const facts = await source.facts();
+      const here = await source.problems(facts);
+      connection = await dialDestination(this.#host, request.destination);
+      return [...here, ...(await askDestination(connection, reservationRequest(this.#host, request, facts)))];
+    } finally {
+      source.close();
+      await connection?.close();
+    }
+  }
+
+  /** Starts a migration. Throws FerryError when the VM is in one already, QmpError, GuestMemoryError. */
+  async start(request: MigrationRequest): Promise<RunningMigration> {
+    const { vm, destination } = request;
+    const other = this.migrationOf(vm.name);
+    if (other !== null) {
+      throw new FerryError('FERRY_BUSY', `VM "${vm.name}" takes part in migration ${other} already`, { vm: vm.name });
+    }
+    const record = this.#newRecord(request);
+    const source = new SourceVm(vm);
+    const facts = await source.facts();
+    const qemu = identityOf(vm);
+    const step = startSource({ vm: vm.name, peer: destination.name, qemu });
+    const parts = { host: this.#host, journal: this.#journal, log: this.#log, request, source, record, facts };
+    return this.#keepSource(new SourceSession(parts, step));
+  }
+
+  /** Takes a control connection whose hello has been exchanged. */
+  accept(connection: ControlConnection): void {
+    let session: DestinationSession | null = null;
+    connection.onMessage((message, attachment) => {
+      if (message.type === 'preflight') return void this.#answerPreflight(connection, message.request);
+      if (message.type === 'query') return this.#answerQuery(connection, message.migrationId);
+      if (message.type === 'reserve') {
+        session = this.#reserve(connection, message);
+        return;
+      }
+      if (session === null && 'migrationId' in message) session = this.#reattach(connection, message.migrationId);
+      if (session !== null) session.receive(message, attachment);
+      else void connection.fail('UNKNOWN_MIGRATION', `Host "${this.#host.name}" knows no such migration`);
+    });
+  }
+
+  /** A person's word about a migration in doubt or stranded. Throws FerryError when there is no such migration. */
+  resolve(migrationId: string, word: 'run' | 'discard'): void {
+    const session = this.#destinations.get(migrationId) ?? this.#sources.get(migrationId);
+    if (session === undefined) throw new FerryError('FERRY_UNKNOWN', `There is no open migration ${migrationId} here`);
+    session.resolve(word);
+  }
+
+  /** Ends what is not decided, waits for what is. Guests stay where they are. */
+  async close(reason: string): Promise<void> {
+    const sources = [...this.#sources.values()];
+    for (const session of sources) session.cancel(reason);
+    for (const session of this.#destinations.values()) session.shutDown();
+    await Promise.all(sources.map(async (session) => await session.done));
+    // Prepared ones wait for the source's word, in the next agent if need be; the others are being discarded.
+    await Promise.all(
+      [...this.#destinations.values()]
+        .filter((session) => session.stateName === 'discarding' || session.stateName === 'forgetting')
+        .map(async (session) => await session.ended),
+    );
+    await this.#journal.close();
+  }
+
+  // --- as a source --------------------------------------------------------------------------------------------------
+
+  #newRecord({ id, vm, destination, options }: MigrationRequest): MigrationRecord {
+    return new MigrationRecord({ id, vm: vm.name, source: this.#host.name, destination: destination.name, options });
+  }
+
+  #keepSource(session: SourceSession): RunningMigration {
+    this.#sources.set(session.id, session);
+    const done = session.done.then((report) => {
+      if (report.guest !== 'in doubt') this.#sources.delete(session.id);
+      return report;
+    });
+    return { id: session.id, view: () => session.view(), cancel: (reason) => session.cancel(reason), done };
+  }
+
+  async #recoverSource(history: Extract<History, { role: 'source' }>): Promise<RunningMigration> {
+    const begin = history.records.find((record) => record.type === 'begin');
+    if (begin === undefined) throw new FerryError('FERRY_JOURNAL', `Migration ${history.migrationId} has no beginning`);
+    const { vm: name, peer, qemu } = begin.data;
+    const vm = this.#vmOf(name, qemu);
+    const source = new SourceVm(vm);
+    const observed = vm.pid === 0 ? 'gone' : await source.observe();
+    const step = recoverSource(history.records satisfies readonly SourceRecord[], { qemu: observed });
+    const destination = this.#host.findPeer(peer) ?? { name: peer, host: peer, port: 0 };
+    const request = { id: history.migrationId, vm, destination, options: defaultMigrationOptions };
+    const record = this.#newRecord(request);
+    const parts = { host: this.#host, journal: this.#journal, log: this.#log, request, source, record, facts: null };
+    return this.#keepSource(new SourceSession(parts, step));
+  }
+
+  /** The VM of a BEGIN record, if the very same QEMU process still runs; otherwise a stand-in for one that is gone. */
+  #vmOf(name: string, qemu: string): LocalVm {
+    const vm = this.#host.findVm(name);
+    if (vm !== null && identityOf(vm) === qemu) return vm;
+    return { name, spec: { name } as LocalVm['spec'], pid: 0, startTicks: 0, qmpPath: '', qgaPath: null, runFolder: '' };
+  }
+
+  #answerQuery(connection: ControlConnection, migrationId: string): void {
+    const session = this.#sources.get(migrationId);
+    const records = this.#journal.recordsOf(migrationId).filter((record): record is SourceRecord => isSource(record));
+    const known = session?.peerName ?? records.find((record) => record.type === 'begin')?.data.peer;
+    if (known !== undefined && known !== connection.peerName) {
+      void connection.fail('NOT_YOURS', `Migration ${migrationId} does not concern host "${connection.peerName}"`);
+      return;
+    }
+    const outcome = session?.answer() ?? answerFromRecords(records);
+    connection.post({ type: 'outcome', outcome });
+  }
+
+  // --- as a destination -----------------------------------------------------------------------------------------------
+
+  async #answerPreflight(connection: ControlConnection, request: ReserveMessage['request']): Promise<void> {
+    try {
+      connection.post({ type: 'preflightResult', problems: await this.#host.preflight(request) });
+    } catch (error) {
+      await connection.fail('PREFLIGHT_FAILED', describeError(error));
+    }
+  }
+
+  #reserve(connection: ControlConnection, message: ReserveMessage): DestinationSession | null {
+    const { migrationId, spec } = message.request;
+    const peer = connection.peerName;
+    const taken = this.migrationOf(spec.name);
+    if (taken !== null || this.#journal.recordsOf(migrationId).length > 0) {
+      const text = `VM "${spec.name}" takes part in migration ${taken ?? migrationId} on host "${this.#host.name}"`;
+      connection.post({ type: 'refused', problems: [{ code: 'VM_MIGRATING', message: text }] });
+      return null;
+    }
+    const parts = { host: this.#host, journal: this.#journal, log: this.#log, migrationId, vm: spec.name, peer };
+    const step = startDestination({ vm: spec.name, peer });
+    return this.#keepDestination(new DestinationSession({ ...parts, reserve: message }, step, connection));
+  }
+
+  /** A source that lost its connection goes on over a new one. */
+  #reattach(connection: ControlConnection, migrationId: string): DestinationSession | null {
+    const session = this.#destinations.get(migrationId);
+    if (session === undefined || session.peerName !== connection.peerName) return null;
+    session.attach(connection);
+    return session;
+  }
+
+  #keepDestination(session: DestinationSession): DestinationSession {
+    this.#destinations.set(session.migrationId, session);
+    void session.ended.then(() => this.#destinations.delete(session.migrationId));
+    return session;
+  }
+
+  async #recoverDestination(migrationId: string, records: readonly DestinationRecord[]): Promise<void> {
+    const reserved = records.find((record) => record.type === 'reserved');
+    if (reserved === undefined) throw new FerryError('FERRY_JOURNAL', `Migration ${migrationId} has no beginning`);
+    const { vm, peer } = reserved.data;
+    const incoming = this.#host.findIncoming(migrationId) ?? this.#host.findVm(vm);
+    const observed = incoming === null ? 'gone' : await new SourceVm(incoming).observe();
+    const qemu = observed === 'running' || observed === 'gone' ? observed : 'paused';
+    const parts = { host: this.#host, journal: this.#journal, log: this.#log, migrationId, vm, peer, reserve: null };
+    this.#keepDestination(new DestinationSession(parts, recoverDestination(records, { qemu }), null));
+  }
+
+  /** Reports of migrations that are still under way. */
+  running(): readonly { readonly id: string; readonly vm: string }[] {
+    return [...this.#sources.values()].map((session) => ({ id: session.id, vm: session.vmName }));
+  }
+}
+
+export type { MigrationReport };
+
+/** Names a QEMU process for ever. */
+function identityOf(vm: LocalVm): string {
+  return `${vm.pid}:${vm.startTicks}`;
+}
+
+const sourceTypes: ReadonlySet<string> = new Set(['begin', 'commit', 'aborted', 'done', 'returned']);
+
+function isSource(record: { readonly type: string }): boolean {
+  return sourceTypes.has(record.type);
+}

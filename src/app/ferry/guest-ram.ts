@@ -1,0 +1,68 @@
+/**
+ * Which RAM blocks lanes carry ("direct") and which travel inside the device stream ("side"), and where lanes find them.
+ *
+ * A block goes by lanes when it is backed by a memory backend (that is guest memory proper, which is zero in a fresh QEMU:
+ * rule R6) and both sides know its host address. Firmware, ROM blobs, flash and video memory may hold something at the
+ * destination before the guest arrives, so every page of them is sent, zero or not, inside the stream.
+ */
+import { layOutBlocks, type PageBlock } from '../../core/pages/page-table.ts';
+import type { Problem } from '../../core/model/vm.ts';
+import type { MemoryMap } from '../../io/lanes/lane-protocol.ts';
+import { findGuestMemory, type RamBlock } from '../../io/qemu/guest-memory.ts';
+import type { QmpClient } from '../../io/qemu/qmp-client.ts';
+import { SIDE_BYTES_MAX } from './side-pages.ts';
+
+const PAGE_BYTES = 4096;
+
+export type GuestRam = {
+  readonly pid: number;
+  /** All blocks in QEMU's order, which is the order of its stream. */
+  readonly blocks: readonly RamBlock[];
+  /** Names of blocks whose bytes this process can reach and that start as zeros. */
+  readonly reachable: ReadonlySet<string>;
+};
+
+/** Throws QmpError, GuestMemoryError. */
+export async function inspectGuestRam(qmp: QmpClient, pid: number): Promise<GuestRam> {
+  const { blocks } = await findGuestMemory(qmp, pid);
+  const backends = new Set((await qmp.execute('query-memdev')).map((backend) => backend.id));
+  const reachable = blocks.filter((block) => block.hva !== null && backends.has(block.name)).map((block) => block.name);
+  return { pid, blocks, reachable: new Set(reachable) };
+}
+
+/** Blocks as the page table wants them; `direct` names those that lanes carry. */
+export function pageBlocks(blocks: readonly { name: string; usedBytes: number }[], direct: ReadonlySet<string>): PageBlock[] {
+  return blocks.map(({ name, usedBytes }) => ({ name, pageCount: usedBytes / PAGE_BYTES, side: !direct.has(name) }));
+}
+
+/** Where lanes find the direct blocks: the shared memory file where there is one, else /proc/PID/mem. */
+export function memoryMap(ram: GuestRam, order: readonly { name: string; usedBytes: number }[], direct: ReadonlySet<string>): MemoryMap {
+  const local = new Map(ram.blocks.map((block) => [block.name, block]));
+  return layOutBlocks(pageBlocks(order, direct)).flatMap((laid) => {
+    const block = local.get(laid.name);
+    if (laid.side || block === undefined || block.hva === null) return [];
+    const at =
+      block.sharedFile === null
+        ? { path: `/proc/${ram.pid}/mem`, offsetBytes: block.hva }
+        : { path: block.sharedFile.path, offsetBytes: block.sharedFile.offset };
+    return [{ name: laid.name, firstPage: laid.firstPage, pageCount: laid.pageCount, ...at }];
+  });
+}
+
+/** What speaks against moving this RAM, for preflight. */
+export function ramProblems(vm: string, ram: GuestRam): Problem[] {
+  const side = ram.blocks.filter((block) => !ram.reachable.has(block.name));
+  const sideBytes = side.reduce((sum, block) => sum + block.usedBytes, 0);
+  const problems: Problem[] = [];
+  if (sideBytes > SIDE_BYTES_MAX) {
+    const names = side.filter((block) => block.usedBytes > PAGE_BYTES * 256).map((block) => block.name);
+    problems.push({
+      code: 'RAM_UNREACHABLE',
+      message: `RAM blocks ${names.join(', ')} of VM "${vm}" cannot be read from outside and are too large for the device stream`,
+    });
+  }
+  if (ram.reachable.size === 0) {
+    problems.push({ code: 'RAM_UNREACHABLE', message: `The host address of the RAM of VM "${vm}" is unknown` });
+  }
+  return problems;
+}

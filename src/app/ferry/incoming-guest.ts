@@ -1,0 +1,175 @@
+/**
+ * The guest on its way in: reservation, incoming QEMU, its memory, its lanes. Knows nothing of the transaction; the
+ * session says when to start, load, run or discard it.
+ */
+import { randomBytes } from 'node:crypto';
+import type { MessageOf } from '../../core/wire/control-messages.ts';
+import { ownCpuMs, processCpuMs } from '../../io/hoststat/process-stat.ts';
+import { DestinationLanePool } from '../../io/lanes/destination-lane-pool.ts';
+import { assertMemoryAccess } from '../../io/qemu/guest-memory.ts';
+import { prepareDestination } from '../../io/qemu/migration-control.ts';
+import { migrationFeatures } from '../../io/qemu/migration-features.ts';
+import { isAlive } from '../../io/qemu/process.ts';
+import { QmpClient } from '../../io/qemu/qmp-client.ts';
+import { formatVersion } from '../../io/qemu/version.ts';
+import { FerryError } from './errors.ts';
+import { inspectGuestRam, memoryMap, type GuestRam } from './guest-ram.ts';
+import { IncomingQemu, startGuest } from './incoming-qemu.ts';
+import type { FerryHost, LocalVm } from './ports.ts';
+
+export type ReserveMessage = MessageOf<'reserve'>;
+export type ReservationOffer = Omit<MessageOf<'reserved'>, 'type'>;
+
+export type IncomingGuestEvents = {
+  readonly failed: (error: unknown) => void;
+  /** The QEMU process has ended without having been asked to. */
+  readonly qemuGone: () => void;
+};
+
+const MONITOR_TIMEOUT_MS = 10_000;
+
+export class IncomingGuest {
+  readonly #host: FerryHost;
+  readonly #migrationId: string;
+  readonly #name: string;
+  readonly #events: IncomingGuestEvents;
+  readonly #agentCpuAtStartMs = ownCpuMs();
+  #vm: LocalVm | null;
+  #qmp: QmpClient | null = null;
+  #stream: IncomingQemu | null = null;
+  #lanes: DestinationLanePool | null = null;
+  #offer: ReservationOffer | null = null;
+  #loadMs = 0;
+  #closed = false;
+
+  constructor(host: FerryHost, migrationId: string, name: string, events: IncomingGuestEvents) {
+    this.#host = host;
+    this.#migrationId = migrationId;
+    this.#name = name;
+    this.#events = events;
+    this.#vm = host.findIncoming(migrationId);
+  }
+
+  get loadMs(): number {
+    return this.#loadMs;
+  }
+
+  get isAlive(): boolean {
+    return this.#vm !== null && isAlive(this.#vm);
+  }
+
+  /** Holds the reservation, starts QEMU, opens its stream and the lanes. Throws RefusedError, FerryError and others. */
+  async start(message: ReserveMessage, peerName: string): Promise<void> {
+    await this.#host.reserve(message.request);
+    const vm = await this.#host.startIncoming(this.#migrationId);
+    this.#vm = vm;
+    const qmp = await this.#monitor();
+    await prepareDestination(qmp, await migrationFeatures(qmp));
+    assertMemoryAccess(vm.pid, 'write');
+    const ram = await inspectGuestRam(qmp, vm.pid);
+    const blocks = message.blocks.map(({ name, bytes }) => ({ name, usedBytes: bytes }));
+    const direct = this.#directBlocks(ram, blocks);
+    this.#stream = await IncomingQemu.open(this.#name, qmp, vm.runFolder);
+    const token = randomBytes(32).toString('hex');
+    this.#lanes = new DestinationLanePool(
+      {
+        lanes: message.lanes,
+        address: this.#host.laneAddress,
+        ports: this.#host.lanePorts,
+        peerName,
+        tls: this.#host.tls,
+        token,
+        memory: memoryMap(ram, blocks, direct),
+      },
+      { onFailed: (error) => this.#laneFailed(error) },
+    );
+    const lanePorts = await this.#lanes.ready();
+    this.#offer = {
+      token,
+      lanePorts: [...lanePorts],
+      qemuVersion: formatVersion(qmp.version),
+      directBlocks: [...direct],
+      leaseMs: message.request.leaseMs,
+    };
+  }
+
+  offer(): ReservationOffer {
+    if (this.#offer === null) throw new FerryError('FERRY_INTERNAL', 'The guest has not been started yet');
+    return this.#offer;
+  }
+
+  async loadPrologue(bytes: Uint8Array): Promise<void> {
+    await this.#openStream().loadPrologue(bytes);
+  }
+
+  async feed(bytes: Uint8Array): Promise<void> {
+    await this.#openStream().feed(bytes);
+  }
+
+  /** Feeds the end of the stream and waits until QEMU has loaded it; returns which process that was. */
+  async load(epilogue: readonly Uint8Array[]): Promise<string> {
+    const startedAtMs = performance.now();
+    const stream = this.#openStream();
+    for (const bytes of epilogue) await stream.feed(bytes);
+    await stream.loaded();
+    this.#loadMs = performance.now() - startedAtMs;
+    return `${this.#vm?.pid}:${this.#vm?.startTicks}`;
+  }
+
+  /** Lets the guest run. Idempotent. Throws QmpError. */
+  async run(): Promise<void> {
+    await startGuest(await this.#monitor());
+  }
+
+  /** Ends QEMU and gives the reservation back. */
+  async discard(): Promise<void> {
+    await this.close();
+    await this.#host.discard(this.#migrationId);
+  }
+
+  /** CPU time that this migration took here; the agent's part includes whatever else it did meanwhile. */
+  cpuMs(): { agentCpuMs: number; qemuCpuMs: number | null } {
+    const qemuCpuMs = this.#vm === null ? null : processCpuMs(this.#vm.pid);
+    return { agentCpuMs: ownCpuMs() - this.#agentCpuAtStartMs, qemuCpuMs };
+  }
+
+  /** Lets go of lanes, stream and monitor; QEMU stays as it is. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stream?.close();
+    this.#qmp?.close();
+    await this.#lanes?.terminate();
+  }
+
+  /** Blocks that both sides can carry on lanes: reachable here, of the same name and large enough. */
+  #directBlocks(ram: GuestRam, blocks: readonly { name: string; usedBytes: number }[]): Set<string> {
+    const here = new Map(ram.blocks.map((block) => [block.name, block.totalBytes]));
+    return new Set(
+      blocks
+        .filter(({ name, usedBytes }) => ram.reachable.has(name) && (here.get(name) ?? 0) >= usedBytes)
+        .map(({ name }) => name),
+    );
+  }
+
+  #openStream(): IncomingQemu {
+    if (this.#stream === null) throw new FerryError('FERRY_INCOMING', `VM "${this.#name}" has no incoming stream`);
+    return this.#stream;
+  }
+
+  #laneFailed(error: Error): void {
+    if (!this.#closed) this.#events.failed(error);
+  }
+
+  async #monitor(): Promise<QmpClient> {
+    if (this.#qmp !== null && !this.#qmp.closed) return this.#qmp;
+    this.#vm ??= this.#host.findIncoming(this.#migrationId);
+    const vm = this.#vm;
+    if (vm === null) throw new FerryError('FERRY_INCOMING', `The incoming QEMU of VM "${this.#name}" is gone`);
+    const qmp = await QmpClient.connect({ vm: vm.name, socketPath: vm.qmpPath, timeoutMs: MONITOR_TIMEOUT_MS });
+    this.#qmp = qmp;
+    void qmp.whenClosed.then(() => {
+      if (!this.#closed && !isAlive(vm)) this.#events.qemuGone();
+    });
+    return qmp;
+  }
+}

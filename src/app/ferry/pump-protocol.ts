@@ -1,0 +1,85 @@
+/**
+ * The messages between a source session (main thread) and its pump (worker thread).
+ *
+ * The pump owns the data plane of one migration at the source: QEMU's migration socket, the page table, the scheduler
+ * and the lanes. The session owns QMP, the control connection and the transaction.
+ */
+import type { CompressMode, PageCounts, RoundReport, StrategyName } from '../../core/model/migration.ts';
+import type { LaneTls, MemoryMap } from '../../io/lanes/lane-protocol.ts';
+
+export type PumpBlock = {
+  readonly name: string;
+  readonly usedBytes: number;
+  /** Lanes read this block themselves; otherwise its pages are taken from QEMU's stream ("side block"). */
+  readonly direct: boolean;
+};
+
+export type PumpInit = {
+  /** Unix socket on which the pump waits for QEMU. */
+  readonly socketPath: string;
+  /** RAM blocks in QEMU's visiting order. */
+  readonly blocks: readonly PumpBlock[];
+  readonly memory: MemoryMap;
+  readonly strategy: StrategyName;
+  readonly compress: CompressMode;
+  readonly downtimeTargetMs: number;
+  readonly maxRounds: number;
+  readonly maxBandwidthBytesPerSecond: number | null;
+  /** `strict`: QEMU waits for our switchover ack (>= 8.1). `paced`: it decides by itself; keep it in step with the lanes. */
+  readonly feedHold: 'strict' | 'paced';
+  /** First guess of the downtime that does not depend on memory, from the round-trip time. */
+  readonly fixedDowntimeMs: number;
+  readonly lanes: {
+    readonly host: string;
+    readonly ports: readonly number[];
+    readonly peerName: string;
+    readonly tls: LaneTls;
+    readonly token: string;
+  };
+};
+
+export type PumpProgress = {
+  readonly progress: number;
+  readonly timeToGoMs: number | null;
+  readonly round: number;
+  readonly pagesTotal: number;
+  readonly pagesPending: number;
+  readonly dirtyPagesPerSecond: number;
+  readonly wireBytes: number;
+  readonly wireBytesPerSecond: number;
+};
+
+export type PumpTotals = {
+  readonly rounds: readonly RoundReport[];
+  readonly pages: PageCounts;
+  readonly bytes: { readonly wire: number; readonly raw: number };
+};
+
+export type ToPump =
+  /** The strategy's wish to switch over has been put to QEMU: send the ack when the return path knows it. */
+  | { readonly type: 'goSwitchover' }
+  /** Compare every page with the destination; only while the guest is stopped and the lanes are drained. */
+  | { readonly type: 'verify' }
+  /** SHUT(0): the source QEMU may finish and never resumes by itself again. */
+  | { readonly type: 'shut' }
+  /** Closes everything. Without a SHUT before it the source QEMU fails the migration and resumes. */
+  | { readonly type: 'close' };
+
+export type FromPump =
+  | { readonly type: 'listening' }
+  | { readonly type: 'lanesConnected' }
+  | { readonly type: 'prologue'; readonly bytes: Uint8Array<ArrayBuffer> }
+  /** Pages of side blocks as a legal RAM section part, to be fed to the destination QEMU as it is. */
+  | { readonly type: 'sidePart'; readonly bytes: Uint8Array<ArrayBuffer> }
+  | { readonly type: 'progress'; readonly progress: PumpProgress }
+  | { readonly type: 'switchoverWanted'; readonly reason: string }
+  /** QEMU began its END section: the guest's CPUs are stopped. `atMs` is in performance.timeOrigin + now() time. */
+  | { readonly type: 'guestStopped'; readonly atMs: number }
+  /** Every page is placed at the destination and the device state is complete. */
+  | { readonly type: 'drained'; readonly epilogue: Uint8Array<ArrayBuffer>; readonly totals: PumpTotals }
+  | { readonly type: 'verified'; readonly pages: number; readonly mismatches: readonly number[] }
+  | { readonly type: 'shutSent' }
+  /** QEMU closed its socket. */
+  | { readonly type: 'feedClosed' }
+  | { readonly type: 'failed'; readonly code: string; readonly message: string }
+  | { readonly type: 'closed'; readonly totals: PumpTotals };

@@ -1,0 +1,37 @@
+/** The session's handle on its pump thread. A thread that dies is told as a failure, once. */
+import { Worker } from 'node:worker_threads';
+import type { FromPump, PumpInit, ToPump } from './pump-protocol.ts';
+
+export class PumpThread {
+  readonly #worker: Worker;
+  readonly #exited: Promise<void>;
+  #ended = false;
+
+  constructor(init: PumpInit, onMessage: (message: FromPump) => void) {
+    this.#worker = new Worker(new URL('./pump-worker.ts', import.meta.url), { workerData: init, name: 'pump' });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#exited = promise;
+    this.#worker.on('message', (message: FromPump) => {
+      if (message.type === 'closed') this.#ended = true;
+      onMessage(message);
+    });
+    this.#worker.on('error', (error: unknown) => {
+      const text = error instanceof Error ? error.message : String(error);
+      if (!this.#ended) onMessage({ type: 'failed', code: 'FERRY_INTERNAL', message: `The pump failed: ${text}` });
+      this.#ended = true;
+    });
+    this.#worker.on('exit', () => resolve());
+  }
+
+  tell(message: ToPump): void {
+    this.#worker.postMessage(message);
+  }
+
+  /** Closes QEMU's socket and the lanes, then ends the thread. Idempotent. */
+  async close(): Promise<void> {
+    this.#worker.postMessage({ type: 'close' } satisfies ToPump);
+    const timer = setTimeout(() => void this.#worker.terminate(), 2_000);
+    await this.#exited;
+    clearTimeout(timer);
+  }
+}

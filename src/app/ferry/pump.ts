@@ -1,0 +1,300 @@
+/**
+ * The pump: the data plane of one migration at the source, in a thread of its own.
+ *
+ *     QEMU ──▶ FeedSocket ──▶ VmStreamReader ──▶ Scheduler (page table, strategy) ──▶ lanes ──▶ destination
+ *       ◀── hold / read ───────────────────────────┘   ▲──────── sent, acked ─────────┘
+ *
+ * It only connects: the parser, the scheduler and the lanes do the work. A page is marked pending when its record was
+ * parsed, and leaves the pending set when its batch is posted to a lane, which reads the content later than that (R1).
+ */
+import type { PageKind } from '../../core/vmstream/constants.ts';
+import type { RamBlock, VmStreamSink } from '../../core/vmstream/sink.ts';
+import { VmStreamReader } from '../../core/vmstream/stream-reader.ts';
+import { composeEpilogue, ramPart } from '../../core/vmstream/stream-writer.ts';
+import { pong, shut, switchoverAck } from '../../core/vmstream/return-path.ts';
+import { PageTable } from '../../core/pages/page-table.ts';
+import { Scheduler } from '../../core/strategy/scheduler.ts';
+import { AppError, describeError } from '../../core/base/errors.ts';
+import { BATCH_PAGES_MAX } from '../../io/lanes/lane-protocol.ts';
+import { SourceLanePool } from '../../io/lanes/source-lane-pool.ts';
+import { FerryError } from './errors.ts';
+import { FeedSocket } from './feed-socket.ts';
+import { SidePages } from './side-pages.ts';
+import { Verification } from './verification.ts';
+import type { FromPump, PumpInit, PumpProgress, PumpTotals, ToPump } from './pump-protocol.ts';
+
+/** The scheduler is asked at least this often; acks and feed data wake it earlier. */
+const TICK_MS = 5;
+const PROGRESS_MS = 200;
+const PING_COMMAND = 2;
+/** Side pages are forwarded during pre-copy in pieces of at most this many pages. */
+const SIDE_PART_PAGES = 512;
+
+type Post = (message: FromPump, transfer?: ArrayBuffer[]) => void;
+
+export class Pump implements VmStreamSink {
+  readonly #init: PumpInit;
+  readonly #post: Post;
+  readonly #feed: FeedSocket;
+  readonly #reader: VmStreamReader;
+  readonly #table: PageTable;
+  readonly #scheduler: Scheduler;
+  readonly #lanes: SourceLanePool;
+  readonly #side: SidePages;
+  readonly #isSide: readonly boolean[];
+  readonly #runs = new Uint32Array(2 * BATCH_PAGES_MAX);
+  readonly #nextIds: number[];
+  #rawBytes = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #progressAtMs = 0;
+  #deviceState: Uint8Array<ArrayBuffer> | null = null;
+  #switchoverAsked = false;
+  #drainedPosted = false;
+  #verification: Verification | null = null;
+  #ended = false;
+
+  constructor(init: PumpInit, post: Post) {
+    this.#init = init;
+    this.#post = post;
+    const lanes = init.lanes.ports.length;
+    this.#isSide = init.blocks.map((block) => !block.direct);
+    this.#side = new SidePages(init.blocks.map((block) => block.name));
+    const blocks = init.blocks.map(({ name, usedBytes, direct }) => ({ name, pageCount: usedBytes / 4096, side: !direct }));
+    this.#table = new PageTable(blocks, lanes);
+    this.#scheduler = new Scheduler({
+      table: this.#table,
+      feedHold: init.feedHold,
+      downtimeTargetMs: init.downtimeTargetMs,
+      maxRounds: init.maxRounds,
+      maxBandwidthBytesPerSecond: init.maxBandwidthBytesPerSecond,
+      batchPages: BATCH_PAGES_MAX,
+      nowMs: performance.now(),
+    });
+    this.#scheduler.setFixedDowntimeMs(init.fixedDowntimeMs);
+    this.#nextIds = init.lanes.ports.map(() => 0);
+    this.#reader = new VmStreamReader(this);
+    this.#feed = new FeedSocket(init.socketPath, {
+      onChunk: (chunk) => this.#guard(() => this.#onChunk(chunk)),
+      onClosed: (error) => this.#onFeedClosed(error),
+    });
+    this.#lanes = this.#openLanes();
+  }
+
+  async start(): Promise<void> {
+    try {
+      await Promise.all([this.#feed.listen(), this.#lanes.ready()]);
+      this.#post({ type: 'listening' });
+      this.#timer = setInterval(() => this.#guard(() => this.#advance()), TICK_MS);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  receive(message: ToPump): void {
+    switch (message.type) {
+      case 'goSwitchover':
+        this.#tellQemu(switchoverAck());
+        return;
+      case 'shut':
+        this.#tellQemu(shut(0), () => this.#post({ type: 'shutSent' }));
+        return;
+      case 'verify':
+        this.#guard(() => this.#startVerify());
+        return;
+      case 'close':
+        void this.close();
+    }
+  }
+
+  // --- VmStreamSink: what QEMU's stream tells -------------------------------------------------------------------
+
+  configuration(): void {}
+
+  blocks(list: readonly RamBlock[]): void {
+    const expected = this.#init.blocks;
+    const same = list.length === expected.length && list.every((block, i) => isSame(block, expected[i]));
+    if (!same) throw new FerryError('FERRY_FEED', 'The RAM blocks changed between the reservation and the start');
+    for (const [index, side] of this.#isSide.entries()) if (side) this.#reader.setCapture(index, true);
+  }
+
+  prologue(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#post({ type: 'prologue', bytes }, [bytes.buffer]);
+  }
+
+  command(number: number, payload: Uint8Array): void {
+    if (number !== PING_COMMAND) return;
+    this.#tellQemu(pong(new DataView(payload.buffer, payload.byteOffset).getUint32(0)));
+  }
+
+  page(block: number, page: number, kind: PageKind): void {
+    this.#scheduler.pageNamed(block, page, kind === 0);
+    if (kind === 0 && this.#isSide[block] === true) this.#side.setZero(block, page);
+  }
+
+  payload(block: number, page: number, bytes: Uint8Array): void {
+    this.#side.setContent(block, page, bytes);
+  }
+
+  partEnd(pages: number): void {
+    this.#scheduler.partEnded(pages, performance.now());
+    if (this.#side.count >= SIDE_PART_PAGES) this.#flushSide();
+  }
+
+  switchoverStart(): void {}
+
+  ramEndStarted(): void {
+    this.#scheduler.vcpusStopped(performance.now());
+    this.#post({ type: 'guestStopped', atMs: performance.timeOrigin + performance.now() });
+  }
+
+  ramEnded(): void {
+    this.#scheduler.feedEnded(performance.now());
+  }
+
+  deviceState(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#deviceState = bytes;
+  }
+
+  // --- the loop ---------------------------------------------------------------------------------------------------
+
+  #onChunk(chunk: Uint8Array): void {
+    this.#reader.push(chunk);
+    this.#advance();
+  }
+
+  #openLanes(): SourceLanePool {
+    const { memory, compress, lanes } = this.#init;
+    return new SourceLanePool(
+      { ...lanes, memory, compress },
+      {
+        onSent: (lane, id, counts) =>
+          this.#guard(() => {
+            this.#rawBytes += counts.rawBytes;
+            this.#scheduler.batchSent(lane, { ...counts, id }, performance.now());
+            this.#advance();
+          }),
+        onAcked: (lane, id) =>
+          this.#guard(() => {
+            this.#scheduler.batchAcked(lane, id, performance.now());
+            this.#advance();
+          }),
+        onVerified: (_lane, _id, result) => this.#guard(() => this.#onVerified(result.pages, result.mismatches)),
+        onFailed: (error) => this.#fail(error),
+      },
+    );
+  }
+
+  /** Gives every lane what it may have, follows the scheduler's wishes, and tells when all is done. */
+  #advance(): void {
+    if (this.#ended) return;
+    const now = performance.now();
+    for (let lane = 0; lane < this.#lanes.lanes; lane++) this.#fillLane(lane, now);
+    const { feed, switchover, drained } = this.#scheduler.tick(now);
+    this.#feed.hold(feed === 'hold');
+    if (switchover !== null && !this.#switchoverAsked) {
+      this.#switchoverAsked = true;
+      this.#post({ type: 'switchoverWanted', reason: switchover });
+    }
+    if (now - this.#progressAtMs >= PROGRESS_MS) {
+      this.#progressAtMs = now;
+      this.#post({ type: 'progress', progress: this.#progress(now) });
+    }
+    if (drained && this.#deviceState !== null && !this.#drainedPosted) this.#postDrained(this.#deviceState);
+  }
+
+  #fillLane(lane: number, now: number): void {
+    for (;;) {
+      const length = this.#scheduler.nextBatch(lane, now, this.#runs);
+      if (length === 0) return;
+      this.#lanes.send(lane, this.#nextIds[lane]!++, this.#runs.slice(0, length));
+    }
+  }
+
+  #postDrained(deviceState: Uint8Array<ArrayBuffer>): void {
+    this.#drainedPosted = true;
+    const epilogue = composeEpilogue({
+      ramSectionId: this.#reader.ramSectionId,
+      sidePages: this.#side.take(),
+      switchoverStart: this.#reader.sawSwitchoverStart,
+      deviceState,
+    });
+    this.#post({ type: 'drained', epilogue, totals: this.#totals() }, [epilogue.buffer]);
+  }
+
+  #flushSide(): void {
+    const bytes = ramPart(this.#reader.ramSectionId, this.#side.take());
+    this.#post({ type: 'sidePart', bytes }, [bytes.buffer]);
+  }
+
+  // --- verify -----------------------------------------------------------------------------------------------------
+
+  #startVerify(): void {
+    this.#verification = new Verification(this.#table);
+    // Ids of a lane's batches and verifies must differ.
+    for (const { lane, runs } of this.#verification.requests()) this.#lanes.verify(lane, this.#nextIds[lane]!++, runs);
+  }
+
+  #onVerified(pages: number, mismatches: Uint32Array): void {
+    if (this.#verification === null || !this.#verification.answered(pages, mismatches)) return;
+    this.#post({ type: 'verified', ...this.#verification.result() });
+    this.#verification = null;
+  }
+
+  // --- ends -------------------------------------------------------------------------------------------------------
+
+  #totals(): PumpTotals {
+    const { rounds, pages, wireBytes } = this.#scheduler.snapshot(performance.now());
+    return { rounds, pages, bytes: { wire: wireBytes, raw: this.#rawBytes } };
+  }
+
+  #progress(nowMs: number): PumpProgress {
+    const { pages, progress, timeToGoMs, round, pagesPending, dirtyPagesPerSecond, wireBytes, wireBytesPerSecond } =
+      this.#scheduler.snapshot(nowMs);
+    return { pagesTotal: pages.total, progress, timeToGoMs, round, pagesPending, dirtyPagesPerSecond, wireBytes, wireBytesPerSecond };
+  }
+
+  #tellQemu(bytes: Uint8Array, done?: () => void): void {
+    this.#feed.write(bytes).then(done, (error: unknown) => this.#fail(error));
+  }
+
+  #onFeedClosed(error: Error | null): void {
+    if (this.#ended) return;
+    if (this.#reader.done) {
+      this.#post({ type: 'feedClosed' });
+      return;
+    }
+    this.#fail(
+      new FerryError('FERRY_FEED', 'QEMU broke off its migration stream', {}, error === null ? {} : { cause: error }),
+    );
+  }
+
+  #guard(work: () => void): void {
+    if (this.#ended) return;
+    try {
+      work();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#timer);
+    const code = error instanceof AppError ? error.code : 'FERRY_INTERNAL';
+    this.#post({ type: 'failed', code, message: describeError(error) });
+  }
+
+  /** Ends it. Without a SHUT before, the source QEMU fails its migration and resumes the guest. */
+  async close(): Promise<void> {
+    this.#ended = true;
+    clearInterval(this.#timer);
+    this.#feed.close();
+    await this.#lanes.terminate();
+    this.#post({ type: 'closed', totals: this.#totals() });
+  }
+}
+
+function isSame(block: RamBlock, expected: { name: string; usedBytes: number } | undefined): boolean {
+  return block.name === expected?.name && block.usedBytes === expected.usedBytes;
+}

@@ -1,0 +1,70 @@
+/** The source's first words with the destination: connect, ask whether it could take the VM, reserve. */
+import type { Problem } from '../../core/model/vm.ts';
+import type { MessageOf } from '../../core/wire/control-messages.ts';
+import type { ControlConnection } from '../../io/link/control-connection.ts';
+import { dialControl } from '../../io/link/dial.ts';
+import { FerryError } from './errors.ts';
+import type { FerryHost, MigrationRequest, Peer, ReservationRequest } from './ports.ts';
+import type { SourceFacts } from './source-vm.ts';
+
+const DIAL_TIMEOUT_MS = 10_000;
+const PREFLIGHT_TIMEOUT_MS = 30_000;
+/** The destination starts a QEMU before it answers. */
+const RESERVE_TIMEOUT_MS = 60_000;
+const LEASE_MS = 60_000;
+
+export type Reserved = MessageOf<'reserved'>;
+
+/** Throws LinkError. */
+export async function dialDestination(host: FerryHost, destination: Peer): Promise<ControlConnection> {
+  return await dialControl({
+    host: destination.host,
+    port: destination.port,
+    peerName: destination.name,
+    tls: host.tls,
+    timeoutMs: DIAL_TIMEOUT_MS,
+  });
+}
+
+export function reservationRequest(host: FerryHost, request: MigrationRequest, facts: SourceFacts): ReservationRequest {
+  return {
+    migrationId: request.id,
+    sourceHost: host.name,
+    spec: request.vm.spec,
+    qemuVersion: facts.qemuVersion,
+    machine: facts.machine,
+    leaseMs: LEASE_MS,
+  };
+}
+
+/** Everything that speaks against the move at the destination. Throws LinkError. */
+export async function askDestination(connection: ControlConnection, request: ReservationRequest): Promise<Problem[]> {
+  await connection.send({ type: 'preflight', request });
+  const { message } = await connection.expect(['preflightResult'], { timeoutMs: PREFLIGHT_TIMEOUT_MS });
+  return message.problems;
+}
+
+/** Throws FerryError FERRY_REFUSED, LinkError. */
+export async function reserveAtDestination(
+  connection: ControlConnection,
+  host: FerryHost,
+  request: MigrationRequest,
+  facts: SourceFacts,
+): Promise<Reserved> {
+  const { destination, options } = request;
+  await connection.send({
+    type: 'reserve',
+    request: reservationRequest(host, request, facts),
+    lanes: options.lanes,
+    compress: options.compress,
+    blocks: facts.ram.blocks.map(({ name, usedBytes }) => ({ name, bytes: usedBytes })),
+    advertise: { host: destination.host, port: destination.port },
+  });
+  const { message } = await connection.expect(['reserved', 'refused'], { timeoutMs: RESERVE_TIMEOUT_MS });
+  if (message.type === 'reserved') return message;
+  const reasons = message.problems.map((problem) => problem.message);
+  throw new FerryError('FERRY_REFUSED', `Host "${destination.name}" refused: ${reasons.join(' ')}`, {
+    vm: request.vm.name,
+    problems: reasons,
+  });
+}

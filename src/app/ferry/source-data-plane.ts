@@ -1,0 +1,187 @@
+/**
+ * The data plane of a migration at the source as its session sees it: a pump thread made from what the reservation
+ * agreed on, its prologue and side pages forwarded over the control connection, and a watch that something moves.
+ */
+import { join } from 'node:path';
+import type { MigrationOptions } from '../../core/model/migration.ts';
+import type { MessageOf } from '../../core/wire/control-messages.ts';
+import { attachmentChunks } from '../../core/wire/control-codec.ts';
+import type { ControlConnection } from '../../io/link/control-connection.ts';
+import { FerryError } from './errors.ts';
+import { memoryMap } from './guest-ram.ts';
+import type { LocalVm, Peer, TlsIdentity } from './ports.ts';
+import type { FromPump, PumpInit, PumpProgress, PumpTotals } from './pump-protocol.ts';
+import { PumpThread } from './pump-thread.ts';
+import type { SourceFacts } from './source-vm.ts';
+
+const PROLOGUE_TIMEOUT_MS = 30_000;
+/** Stopping the guest, its device state and one exchange of messages, on top of the round-trip time. */
+const FIXED_DOWNTIME_MS = 60;
+const LISTEN_TIMEOUT_MS = 30_000;
+
+export type DataPlaneSetup = {
+  readonly vm: LocalVm;
+  readonly facts: SourceFacts;
+  readonly destination: Peer;
+  readonly tls: TlsIdentity;
+  readonly options: MigrationOptions;
+  readonly reserved: MessageOf<'reserved'>;
+  readonly connection: ControlConnection;
+};
+
+export type DataPlaneEvents = {
+  readonly switchoverWanted: (reason: string) => void;
+  /** `atMs` is a time of this thread's performance.now(). */
+  readonly guestStopped: (atMs: number) => void;
+  readonly drained: (epilogue: Uint8Array<ArrayBuffer>) => void;
+  readonly verified: (pages: number, mismatches: readonly number[]) => void;
+  readonly failed: (error: FerryError) => void;
+};
+
+export class SourceDataPlane {
+  readonly socketPath: string;
+  readonly #setup: DataPlaneSetup;
+  readonly #events: DataPlaneEvents;
+  readonly #pump: PumpThread;
+  readonly #listening = Promise.withResolvers<void>();
+  #progress: PumpProgress | null = null;
+  #totals: PumpTotals | null = null;
+  #movedAtMs = performance.now();
+  #closing: Promise<void> | null = null;
+
+  constructor(setup: DataPlaneSetup, events: DataPlaneEvents) {
+    this.#setup = setup;
+    this.#events = events;
+    this.socketPath = join(setup.vm.runFolder, 'feed.sock');
+    this.#listening.promise.catch(() => undefined);
+    this.#pump = new PumpThread(this.#pumpInit(), (message) => this.#receive(message));
+  }
+
+  get progress(): PumpProgress | null {
+    return this.#progress;
+  }
+
+  /** Final counts, known from `drained` on, and after `close`. */
+  get totals(): PumpTotals | null {
+    return this.#totals;
+  }
+
+  /** How long nothing has moved although there was something to move. */
+  get idleMs(): number {
+    return performance.now() - this.#movedAtMs;
+  }
+
+  /** QEMU may connect, and every lane has been accepted. Throws FerryError. */
+  async ready(): Promise<void> {
+    const timer = setTimeout(() => {
+      this.#listening.reject(new FerryError('FERRY_PEER_SILENT', `The lanes were not accepted within ${LISTEN_TIMEOUT_MS} ms`));
+    }, LISTEN_TIMEOUT_MS);
+    try {
+      await this.#listening.promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  allowSwitchover(): void {
+    this.#pump.tell({ type: 'goSwitchover' });
+  }
+
+  verify(): void {
+    this.#pump.tell({ type: 'verify' });
+  }
+
+  /** SHUT(0): the source QEMU may finish. */
+  shut(): void {
+    this.#pump.tell({ type: 'shut' });
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= this.#pump.close();
+    await this.#closing;
+  }
+
+  #receive(message: FromPump): void {
+    switch (message.type) {
+      case 'listening':
+        this.#listening.resolve();
+        return;
+      case 'prologue':
+        void this.#sendPrologue(message.bytes);
+        return;
+      case 'sidePart':
+        this.#sendSidePart(message.bytes);
+        return;
+      case 'progress':
+        this.#watch(message.progress);
+        return;
+      case 'switchoverWanted':
+        this.#events.switchoverWanted(message.reason);
+        return;
+      case 'guestStopped':
+        this.#events.guestStopped(message.atMs - performance.timeOrigin);
+        return;
+      case 'drained':
+        this.#totals = message.totals;
+        this.#events.drained(message.epilogue);
+        return;
+      case 'verified':
+        this.#events.verified(message.pages, message.mismatches);
+        return;
+      case 'failed':
+        this.#fail(new FerryError('FERRY_FEED', message.message, { cause: message.code }));
+        return;
+      case 'closed':
+        this.#totals = message.totals;
+        return;
+      case 'shutSent':
+      case 'feedClosed':
+        return;
+    }
+  }
+
+  #watch(progress: PumpProgress): void {
+    const moved = progress.wireBytes !== this.#progress?.wireBytes || progress.pagesPending === 0;
+    if (moved) this.#movedAtMs = performance.now();
+    this.#progress = progress;
+  }
+
+  async #sendPrologue(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { connection } = this.#setup;
+    try {
+      await connection.send({ type: 'prologue' }, bytes);
+      await connection.expect(['prologueLoaded'], { timeoutMs: PROLOGUE_TIMEOUT_MS });
+    } catch (cause) {
+      this.#fail(new FerryError('FERRY_PEER', 'The destination did not accept the start of the stream', {}, { cause }));
+    }
+  }
+
+  #sendSidePart(bytes: Uint8Array<ArrayBuffer>): void {
+    for (const chunk of attachmentChunks(bytes)) {
+      this.#setup.connection.send({ type: 'sidePart' }, chunk).catch(() => undefined);
+    }
+  }
+
+  #fail(error: FerryError): void {
+    this.#listening.reject(error);
+    if (this.#closing === null) this.#events.failed(error);
+  }
+
+  #pumpInit(): PumpInit {
+    const { vm, facts, destination, tls, options, reserved, connection } = this.#setup;
+    const direct = new Set(reserved.directBlocks.filter((name) => facts.ram.reachable.has(name)));
+    return {
+      socketPath: join(vm.runFolder, 'feed.sock'),
+      blocks: facts.ram.blocks.map(({ name, usedBytes }) => ({ name, usedBytes, direct: direct.has(name) })),
+      memory: memoryMap(facts.ram, facts.ram.blocks, direct),
+      strategy: options.strategy,
+      compress: options.compress,
+      downtimeTargetMs: options.downtimeTargetMs,
+      maxRounds: options.maxRounds,
+      maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
+      feedHold: facts.features.switchoverAck ? 'strict' : 'paced',
+      fixedDowntimeMs: FIXED_DOWNTIME_MS + 2 * (connection.rttMs ?? 0),
+      lanes: { host: destination.host, ports: reserved.lanePorts, peerName: destination.name, tls, token: reserved.token },
+    };
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * The comparison of all guest memory before the commit (`--verify`): which pages each lane hashes on both sides, and what
+ * came of it. Zero and never-sent pages are compared too, so that it also finds a page that was wrongly left out.
+ */
+import { laneOf, type PageTable } from '../../core/pages/page-table.ts';
+
+const CHUNK_PAGES = 512;
+/** Mismatching pages that are named; the rest is only counted. */
+const MISMATCHES_NAMED_MAX = 64;
+
+export class Verification {
+  readonly #table: PageTable;
+  readonly #mismatches: number[] = [];
+  #outstanding = 0;
+  #pages = 0;
+
+  constructor(table: PageTable) {
+    this.#table = table;
+  }
+
+  /** What to ask: pairs [first global page, page count] cut at 2 MiB chunks, each on the lane that carried the chunk. */
+  requests(): { lane: number; runs: Uint32Array }[] {
+    const perLane: number[][] = Array.from({ length: this.#table.lanes }, () => []);
+    for (const block of this.#table.blocks) {
+      if (block.side) continue;
+      for (let page = 0; page < block.pageCount; page += CHUNK_PAGES) {
+        const first = block.firstPage + page;
+        perLane[laneOf(first, this.#table.lanes)]!.push(first, Math.min(CHUNK_PAGES, block.pageCount - page));
+      }
+    }
+    const requests = perLane.map((runs, lane) => ({ lane, runs: Uint32Array.from(runs) }));
+    this.#outstanding = requests.length;
+    return requests;
+  }
+
+  /** Takes one answer; true when it was the last one. */
+  answered(pages: number, mismatches: Uint32Array): boolean {
+    this.#pages += pages;
+    this.#mismatches.push(...mismatches.subarray(0, MISMATCHES_NAMED_MAX));
+    return --this.#outstanding === 0;
+  }
+
+  result(): { pages: number; mismatches: number[] } {
+    return { pages: this.#pages, mismatches: this.#mismatches.slice(0, MISMATCHES_NAMED_MAX) };
+  }
+}
