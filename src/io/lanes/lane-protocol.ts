@@ -4,6 +4,7 @@
  * Invariant (R2): a lane is a FIFO. Batches of one lane are read, framed, placed and acknowledged in the order in which
  * they were posted, and a page is only ever posted to the lane that `laneOf` names.
  */
+import type { LaneErrorCode } from './errors.ts';
 
 /** Where guest RAM can be read or written from outside QEMU. */
 export type MemoryMap = readonly MemoryBlock[];
@@ -17,12 +18,21 @@ export type MemoryBlock = {
   readonly path: string;
   /** Position of the block's first byte in that file: a host virtual address, or an offset. */
   readonly offsetBytes: number;
+  /**
+   * Destination: the block may hold something before the first page is placed (flash, NVDIMM, an existing backing file),
+   * so that zero pages must be written too. Default: fresh memory, which reads as zero (R6).
+   */
+  readonly preloaded?: boolean;
 };
 
 export type LaneTls = { readonly certPem: string; readonly keyPem: string; readonly caPem: string };
 
 /** Most pages in one batch: 1 MiB. */
 export const BATCH_PAGES_MAX = 256;
+/** Most `zeroRuns` in one batch, each of at most 512 pages. */
+export const BATCH_ZERO_RUNS_MAX = 256;
+/** A good size of one verify: 64 MiB keep a lane busy for some 20 ms. Larger ones are cut into such pieces. */
+export const VERIFY_PAGES_MAX = 16_384;
 
 export type SourceLaneInit = {
   readonly lane: number;
@@ -38,28 +48,36 @@ export type SourceLaneInit = {
   readonly compress: 'none' | 'lz';
 };
 
-/** `runs` holds pairs [first global page, page count], at most BATCH_PAGES_MAX pages in all. */
+/**
+ * `runs` holds pairs [first global page, page count], at most BATCH_PAGES_MAX pages in all. `zeroRuns` are pages that
+ * shall be zero at the destination whatever the source holds (R4): they are not read.
+ */
 export type ToSourceLane =
-  | { readonly type: 'batch'; readonly id: number; readonly runs: Uint32Array }
+  | { readonly type: 'batch'; readonly id: number; readonly runs: Uint32Array; readonly zeroRuns?: Uint32Array }
+  /** Any number of pages; answered when everything queued before has been placed. */
   | { readonly type: 'verify'; readonly id: number; readonly runs: Uint32Array }
+  /** Waits until everything is acknowledged, then says goodbye. */
   | { readonly type: 'close' };
+
+/**
+ * `rawBytes` are those of the data pages before compression, `wireBytes` those of the frames, without TLS overhead.
+ */
+export type LaneCounts = {
+  readonly dataPages: number;
+  readonly zeroPages: number;
+  readonly rawBytes: number;
+  readonly wireBytes: number;
+};
 
 export type FromSourceLane =
   | { readonly type: 'connected' }
   /** The batch's content has been read and queued on the connection. */
-  | {
-      readonly type: 'sent';
-      readonly id: number;
-      readonly dataPages: number;
-      readonly zeroPages: number;
-      readonly rawBytes: number;
-      readonly wireBytes: number;
-    }
+  | ({ readonly type: 'sent'; readonly id: number } & LaneCounts)
   /** The destination has placed this batch and every earlier one of the lane. */
   | { readonly type: 'acked'; readonly id: number }
   /** Pages of a verify whose hash differs at the destination; empty = all equal. */
   | { readonly type: 'verified'; readonly id: number; readonly pages: number; readonly mismatches: Uint32Array }
-  | { readonly type: 'failed'; readonly code: string; readonly message: string }
+  | { readonly type: 'failed'; readonly code: LaneErrorCode; readonly message: string }
   | { readonly type: 'closed' };
 
 export type DestinationLaneInit = {
@@ -79,12 +97,9 @@ export type ToDestinationLane = { readonly type: 'close' };
 export type FromDestinationLane =
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'connected' }
-  | {
-      readonly type: 'progress';
-      readonly dataPages: number;
-      readonly zeroPages: number;
-      readonly rawBytes: number;
-      readonly wireBytes: number;
-    }
-  | { readonly type: 'failed'; readonly code: string; readonly message: string }
+  /** Somebody connected who is not the expected source; the lane listens on. */
+  | { readonly type: 'refused'; readonly message: string }
+  /** Totals since the beginning, a few times a second and before `closed`. */
+  | ({ readonly type: 'progress' } & LaneCounts)
+  | { readonly type: 'failed'; readonly code: LaneErrorCode; readonly message: string }
   | { readonly type: 'closed' };

@@ -1,0 +1,95 @@
+/**
+ * The spec of a VM that runs the test guest with chosen workloads, as the kernel command line that `guests/init` reads.
+ */
+import type { z } from 'zod';
+import type { vmSpecSchema } from '../src/core/model/vm.ts';
+import { ensureGuestImages } from './images.ts';
+
+/** A spec as an owner writes it: fields with defaults may be left out. */
+export type VmSpecInput = z.input<typeof vmSpecSchema>;
+type DiskInput = NonNullable<VmSpecInput['disks']>[number];
+type NetworkInput = NonNullable<VmSpecInput['networks']>[number];
+
+export type GuestOptions = {
+  readonly name: string;
+  /** Default `1G`. */
+  readonly memory?: string;
+  readonly vcpus?: number;
+  readonly machine?: string;
+  readonly accelerator?: 'auto' | 'kvm' | 'tcg';
+  /** Sizes like `128M`; `bytes` changed per page and write, 0 for all of it. */
+  readonly writer?: {
+    readonly set: string;
+    readonly rate: string;
+    readonly pattern?: 'sequential' | 'random';
+    readonly bytes?: number;
+  };
+  /** Fills this much file cache from the data disk, at most 768M; adds that disk (read-only). */
+  readonly cache?: string;
+  /** Keeps a checksummed, fsynced log on this disk, `recordsPerS` default 100. */
+  readonly fileLog?: { readonly disk: DiskInput; readonly recordsPerS?: number };
+  /** Port of a TCP echo service. */
+  readonly tcpPort?: number;
+  /** `198.18.1.1:9000`: a UDP packet every millisecond goes there. */
+  readonly heartbeat?: string;
+  /** Address of the first network card with its prefix length, `198.18.1.10/24`; 10.0.2.15/24 where none is given. */
+  readonly address?: string;
+  readonly networks?: readonly NetworkInput[];
+  readonly disks?: readonly DiskInput[];
+  readonly qemuArguments?: readonly string[];
+};
+
+/** The spec; builds the guest images first where they are not there. Lines of the workloads go to the serial console. */
+export function guestSpec(options: GuestOptions): VmSpecInput {
+  const images = ensureGuestImages();
+  const disks: DiskInput[] = [];
+  if (options.cache !== undefined) disks.push({ source: images.dataDisk, readOnly: true });
+  const words = ['console=ttyS0', 'quiet', 'panic=1'];
+  if (options.fileLog !== undefined) {
+    words.push(`vmferry.filelog=${deviceOf(disks.length)},${options.fileLog.recordsPerS ?? 100}`);
+    disks.push(options.fileLog.disk);
+  }
+  const { writer } = options;
+  if (writer !== undefined) {
+    const parts = [writer.set, writer.rate, writer.pattern ?? 'sequential', writer.bytes ?? 0];
+    words.push(`vmferry.writer=${parts.join(',')}`);
+  }
+  if (options.cache !== undefined) words.push(`vmferry.cache=${options.cache}`);
+  if (options.tcpPort !== undefined) words.push(`vmferry.tcp=${options.tcpPort}`);
+  if (options.heartbeat !== undefined) words.push(`vmferry.heartbeat=${options.heartbeat}`);
+  if (options.address !== undefined) words.push(`vmferry.ip=${options.address}`);
+  return {
+    name: options.name,
+    machine: options.machine ?? 'q35',
+    memory: options.memory ?? '1G',
+    vcpus: options.vcpus ?? 1,
+    accelerator: options.accelerator ?? 'auto',
+    kernel: images.kernel,
+    initrd: images.initrd,
+    cmdline: words.join(' '),
+    disks: [...disks, ...(options.disks ?? [])],
+    networks: [...(options.networks ?? [])],
+    qemuArguments: [...(options.qemuArguments ?? [])],
+  };
+}
+
+/** One 100 ms line of the writer, see guests/programs/writer.c. */
+export type WriterLine = {
+  readonly sequence: number;
+  readonly guestMs: number;
+  readonly gapMs: number;
+  readonly corruptedWords: number;
+};
+
+export function parseWriterLines(text: string): WriterLine[] {
+  return Array.from(text.matchAll(/^W seq=(\d+) ms=(\d+) gap=(\d+) bad=(\d+)\r?$/gm), (match) => ({
+    sequence: Number(match[1]),
+    guestMs: Number(match[2]),
+    gapMs: Number(match[3]),
+    corruptedWords: Number(match[4]),
+  }));
+}
+
+function deviceOf(index: number): string {
+  return `/dev/vd${String.fromCharCode('a'.charCodeAt(0) + index)}`;
+}
