@@ -35,7 +35,6 @@ export class MigrationRecord {
   readonly #startedAt = new Date().toISOString();
   #progress: PumpProgress | null = null;
   #totals: PumpTotals | null = null;
-  #switchoverReason: string | null = null;
   #stoppedAtMs: number | null = null;
   #commitSentAtMs: number | null = null;
   #downtimeMs: number | null = null;
@@ -53,10 +52,6 @@ export class MigrationRecord {
 
   set totals(totals: PumpTotals | null) {
     this.#totals = totals ?? this.#totals;
-  }
-
-  set switchoverReason(reason: string) {
-    this.#switchoverReason ??= reason;
   }
 
   set verified(verified: boolean) {
@@ -142,7 +137,7 @@ export class MigrationRecord {
         verify: options.verify,
       },
       ...end,
-      reason: end.outcome === 'completed' ? (this.#switchoverReason ?? end.reason) : end.reason,
+      reason: end.outcome === 'completed' ? (this.#totals?.switchoverReason ?? end.reason) : end.reason,
       totalMs: Object.values(stagesMs).reduce((sum, ms) => sum + ms, 0),
       downtimeMs: end.outcome === 'completed' ? this.#downtimeMs : null,
       stagesMs,

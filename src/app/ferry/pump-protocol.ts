@@ -50,6 +50,8 @@ export type PumpProgress = {
 };
 
 export type PumpTotals = {
+  /** Which stop rule ended the pre-copy; null before. */
+  readonly switchoverReason: string | null;
   readonly rounds: readonly RoundReport[];
   readonly pages: PageCounts;
   readonly bytes: { readonly wire: number; readonly raw: number };

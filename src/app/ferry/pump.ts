@@ -243,8 +243,8 @@ export class Pump implements VmStreamSink {
   // --- ends -------------------------------------------------------------------------------------------------------
 
   #totals(): PumpTotals {
-    const { rounds, pages, wireBytes } = this.#scheduler.snapshot(performance.now());
-    return { rounds, pages, bytes: { wire: wireBytes, raw: this.#rawBytes } };
+    const { rounds, pages, wireBytes, switchoverReason } = this.#scheduler.snapshot(performance.now());
+    return { switchoverReason, rounds, pages, bytes: { wire: wireBytes, raw: this.#rawBytes } };
   }
 
   #progress(nowMs: number): PumpProgress {

@@ -223,10 +223,7 @@ export class SourceSession {
     const plane = new SourceDataPlane(
       { vm: request.vm, facts, destination: request.destination, tls: host.tls, options: request.options, reserved, connection },
       {
-        switchoverWanted: (reason) => {
-          this.#parts.record.switchoverReason = reason;
-          this.#tell({ type: 'switchoverWanted' });
-        },
+        switchoverWanted: () => this.#tell({ type: 'switchoverWanted' }),
         guestStopped: (atMs) => {
           this.#parts.record.guestStopped(atMs);
           this.#tell({ type: 'guestStopped' });

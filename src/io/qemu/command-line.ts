@@ -51,7 +51,7 @@ export function buildCommandLine(spec: VmSpec, host: QemuHostFacts): QemuCommand
     bootArgs(spec, inRun),
     spec.guestAgent ? agentArgs(paths, board) : [],
     spec.networks.flatMap((network, index) => networkArgs(spec.name, network, index, board)),
-    spec.disks.flatMap((disk, index) => diskArgs({ ...disk, source: inRun(disk.source) }, index, board)),
+    spec.disks.flatMap((disk, index) => diskArgs({ ...disk, source: inRun(disk.source) }, bootPlace(spec, index), board)),
     spec.qemuArguments.map((argument) => replaceRun(argument, host.runFolder)),
     host.incoming ? ['-incoming', 'defer', '-S'] : [],
   ].flat();
@@ -135,9 +135,16 @@ function networkArgs(vm: string, network: NetworkSpec, index: number, board: Boa
   return ['-netdev', backend, '-device', `${device}${rom}`];
 }
 
-function diskArgs(disk: DiskSpec, index: number, board: Board): string[] {
+type BootPlace = { readonly index: number; readonly bootIndex: number };
+
+/** A kernel given directly takes boot index 0 for its loader. */
+function bootPlace(spec: VmSpec, index: number): BootPlace {
+  return { index, bootIndex: spec.kernel === undefined ? index : index + 1 };
+}
+
+function diskArgs(disk: DiskSpec, { index, bootIndex }: BootPlace, board: Board): string[] {
   const node = `disk${index}`;
-  const device = `${virtioDevice(board, 'blk', index)},id=blk${index},drive=${node},bootindex=${index}`;
+  const device = `${virtioDevice(board, 'blk', index)},id=blk${index},drive=${node},bootindex=${bootIndex}`;
   const writeCache = hasWriteCache(disk) ? 'on' : 'off';
   return ['-blockdev', JSON.stringify(blockdevOf(disk, node)), '-device', `${device},write-cache=${writeCache}`];
 }

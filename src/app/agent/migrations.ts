@@ -1,0 +1,180 @@
+/**
+ * Migrations from this host: at most one per machine, each with any number of readers of its events.
+ *
+ * A machine is claimed before the first check and released when its migration has ended, or forgotten when the guest was
+ * handed over. Whatever happens, the report ends up in the history.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ApiError } from '../../core/api/errors.ts';
+import type { MigrationEvent } from '../../core/api/events.ts';
+import type { MigrationState, StartMigrationRequest } from '../../core/api/schemas.ts';
+import type { MigrationReport, MigrationView } from '../../core/model/migration.ts';
+import type { Problem } from '../../core/model/vm.ts';
+import type { Logger } from '../../io/log/logger.ts';
+import type { FerryHost, MigrationRequest, Peer, RunningMigration } from '../ferry/ports.ts';
+import { endedView } from './ended-view.ts';
+import type { History } from './history.ts';
+import { VIEW_INTERVAL_MS } from './limits.ts';
+import type { Vms } from './vms.ts';
+
+/** What the agent needs of app/ferry, so that it can be tested without QEMU. */
+export type FerryPort = {
+  start(host: FerryHost, request: MigrationRequest, log: Logger): RunningMigration;
+  preflight(host: FerryHost, request: MigrationRequest): Promise<Problem[]>;
+  /** Ends what an earlier run of the agent left undone. Returns the report of each. */
+  recover(host: FerryHost, log: Logger): Promise<readonly MigrationReport[]>;
+};
+
+export type MigrationsParts = {
+  readonly host: FerryHost;
+  /** Names of the hosts that `host.findPeer` knows. */
+  readonly peers: readonly string[];
+  readonly vms: Vms;
+  readonly history: History;
+  readonly ferry: FerryPort;
+  readonly log: Logger;
+};
+
+export class Migrations {
+  readonly #parts: MigrationsParts;
+  readonly #running = new Map<string, { readonly migration: RunningMigration; readonly ended: Promise<void> }>();
+  #stopping = false;
+
+  constructor(parts: MigrationsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Checks everything, then starts; returns as soon as it runs. `signal`: the caller went away, which before the start
+   * means that nothing is to be started. Throws ApiError.
+   */
+  async start(wanted: StartMigrationRequest, signal: AbortSignal): Promise<MigrationView> {
+    const { vms, ferry, host, log } = this.#parts;
+    if (this.#stopping) throw new ApiError('SHUTTING_DOWN', 'The agent is being stopped; nothing was started.');
+    const destination = this.#peer(wanted.destination);
+    const id = newMigrationId(new Date());
+    const vm = await vms.claim(wanted.vm, id);
+    try {
+      const request = { id, vm, destination, options: wanted.options };
+      const problems = await ferry.preflight(host, request);
+      if (problems.length > 0) throw refused(wanted, problems);
+      if (signal.aborted || this.#stopping) {
+        throw new ApiError(
+          'SHUTTING_DOWN',
+          `VM "${vm.name}" was not moved: the request was given up before the start.`,
+        );
+      }
+      const migration = ferry.start(host, request, log);
+      log.info('migration.accepted', `Moving VM "${vm.name}" to host "${destination.name}"`, { id, vm: vm.name });
+      this.#running.set(id, { migration, ended: this.#finish(migration, vm.name) });
+      return migration.view();
+    } catch (error) {
+      vms.release(wanted.vm, id);
+      log.info('migration.refused', `VM "${wanted.vm}" was not moved`, { id, vm: wanted.vm, error });
+      throw error;
+    }
+  }
+
+  list(): MigrationView[] {
+    return [...this.#running.values()].map(({ migration }) => migration.view());
+  }
+
+  /** Throws ApiError MIGRATION_UNKNOWN. */
+  find(id: string): MigrationState {
+    const running = this.#running.get(id);
+    if (running !== undefined) return { view: running.migration.view(), report: null } as MigrationState;
+    const report = this.#parts.history.find(id);
+    if (report === null) throw new ApiError('MIGRATION_UNKNOWN', `There is no migration ${id} on this host.`, { id });
+    return { view: endedView(report), report } as MigrationState;
+  }
+
+  /** Throws ApiError MIGRATION_UNKNOWN. `accepted` is false when it is too late, or when it has ended already. */
+  cancel(id: string, reason: string): { accepted: boolean; view: MigrationView } {
+    const running = this.#running.get(id);
+    if (running === undefined) return { accepted: false, view: this.find(id).view };
+    return { accepted: running.migration.cancel(reason), view: running.migration.view() };
+  }
+
+  /** Views until the end, then the report. Throws ApiError MIGRATION_UNKNOWN before the first event. */
+  async *events(id: string, signal: AbortSignal): AsyncGenerator<MigrationEvent> {
+    const running = this.#running.get(id);
+    if (running !== undefined) {
+      const over = new AbortController();
+      const woken = AbortSignal.any([signal, over.signal]);
+      void running.ended.then(() => over.abort());
+      while (!woken.aborted) {
+        yield { type: 'view', view: running.migration.view() } as MigrationEvent;
+        await sleep(VIEW_INTERVAL_MS, undefined, { signal: woken }).catch(() => undefined);
+      }
+      if (signal.aborted) return;
+    }
+    const { view, report } = this.find(id);
+    yield { type: 'view', view } as MigrationEvent;
+    if (report !== null) yield { type: 'report', report } as MigrationEvent;
+  }
+
+  /** Finishes what an earlier run of the agent left undone. Call before any machine may be touched. */
+  async recover(): Promise<void> {
+    const { ferry, host, history, log } = this.#parts;
+    const reports = await ferry.recover(host, log);
+    for (const report of reports) {
+      history.add(report);
+      log.info('agent.recovery', `Migration ${report.id} of VM "${report.vm}": ${report.outcome}, ${report.guest}`, {
+        id: report.id,
+        vm: report.vm,
+      });
+    }
+  }
+
+  /** Aborts what is not committed, waits for what is. No migration starts afterwards. */
+  async shutdown(): Promise<void> {
+    this.#stopping = true;
+    for (const { migration } of this.#running.values()) migration.cancel('The agent of the source was stopped');
+    await Promise.all([...this.#running.values()].map(({ ended }) => ended));
+  }
+
+  async #finish(migration: RunningMigration, vm: string): Promise<void> {
+    const { vms, history, log } = this.#parts;
+    const report = await migration.done;
+    const facts = { id: report.id, vm, totalMs: report.totalMs, downtimeMs: report.downtimeMs };
+    try {
+      history.add(report);
+    } catch (error) {
+      log.error('migration.failed', `The report of migration ${report.id} could not be kept`, { ...facts, error });
+    }
+    vms.release(vm, migration.id);
+    this.#running.delete(migration.id);
+    const message = `Migration of VM "${vm}" ${report.outcome}: ${report.reason}`;
+    if (report.outcome === 'completed') log.info('migration.completed', message, facts);
+    else if (report.guest === 'in doubt') log.error('migration.inDoubt', message, facts);
+    else log.warn(report.outcome === 'aborted' ? 'migration.aborted' : 'migration.failed', message, facts);
+  }
+
+  #peer(name: string): Peer {
+    const { host, peers: known } = this.#parts;
+    if (name === host.name) {
+      throw new ApiError('SAME_HOST', `The destination "${name}" is this host itself; the guest was not touched.`);
+    }
+    const peer = host.findPeer(name);
+    if (peer !== null) return peer;
+    const advice = known.length === 0 ? 'its configuration names none' : `it knows ${known.join(', ')}`;
+    throw new ApiError('PEER_UNKNOWN', `Host "${host.name}" knows no host "${name}": ${advice}.`, {
+      destination: name,
+      known,
+    });
+  }
+}
+
+function refused(wanted: StartMigrationRequest, problems: readonly Problem[]): ApiError {
+  const text =
+    `VM "${wanted.vm}" cannot be moved to host "${wanted.destination}" (${problems.length} ` +
+    `${problems.length === 1 ? 'problem' : 'problems'}); the guest was not touched.`;
+  return new ApiError('PREFLIGHT_REFUSED', text, { vm: wanted.vm, destination: wanted.destination }, { problems });
+}
+
+/** "20261121-073012-9f3a1c": sorts by time, short enough to type. */
+export function newMigrationId(at: Date): string {
+  const stamp = at.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15);
+  return `${stamp}-${randomBytes(3).toString('hex')}`;
+}

@@ -1,0 +1,220 @@
+/** Stand-ins for tests of this room: a QEMU without processes, a ferry without a link, an agent in a temporary folder. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { defaultMigrationOptions } from '../../core/model/migration.ts';
+import type { MigrationReport, MigrationView, Outcome } from '../../core/model/migration.ts';
+import { vmSpecSchema } from '../../core/model/vm.ts';
+import type { Problem, VmSpec } from '../../core/model/vm.ts';
+import { silentLogger } from '../../io/log/logger.ts';
+import type { FerryHost, MigrationRequest, RunningMigration } from '../ferry/ports.ts';
+import { startAgent } from './agent.ts';
+import type { RunningAgent } from './agent.ts';
+import { parseConfig } from './config.ts';
+import type { AgentConfig } from './config.ts';
+import type { FerryPort } from './migrations.ts';
+import type { GuestState, QemuFacts, QemuInspection, QemuPort, QemuStart, RunningQemu } from './qemu-port.ts';
+
+export class FakeQemu implements QemuPort {
+  readonly alive = new Set<number>();
+  readonly started: QemuStart[] = [];
+  readonly cleaned: string[] = [];
+  state: GuestState = 'running';
+  powersDown = true;
+  failStart: Error | null = null;
+  inspection: QemuInspection | null = null;
+  #nextPid = 1000;
+
+  async facts(): Promise<QemuFacts> {
+    const machines = [
+      { name: 'pc-q35-10.0', alias: 'q35' },
+      { name: 'pc-q35-7.2', alias: null },
+    ];
+    return await Promise.resolve({ version: '10.0.2', machines, cpus: new Set(['EPYC']) });
+  }
+
+  async kvmWorks(): Promise<boolean> {
+    return await Promise.resolve(false);
+  }
+
+  async start(request: QemuStart): Promise<RunningQemu> {
+    await Promise.resolve();
+    if (this.failStart !== null) throw this.failStart;
+    this.started.push(request);
+    const pid = this.#nextPid++;
+    this.alive.add(pid);
+    return {
+      ...{ pid, startTicks: 7, qmpPath: `${request.runFolder}/qmp.sock`, qgaPath: null },
+      ...{ machine: 'pc-q35-10.0', qemuVersion: '10.0.2', accelerator: 'tcg' },
+    };
+  }
+
+  async inspect(): Promise<QemuInspection> {
+    await Promise.resolve();
+    if (this.inspection === null) throw new Error('no such monitor');
+    this.alive.add(this.inspection.pid);
+    return this.inspection;
+  }
+
+  isAlive({ pid }: { readonly pid: number }): boolean {
+    return this.alive.has(pid);
+  }
+
+  async guestState(): Promise<GuestState> {
+    return await Promise.resolve(this.state);
+  }
+
+  async powerDown(): Promise<void> {
+    if (this.powersDown) this.alive.clear();
+    await Promise.resolve();
+  }
+
+  async end({ pid }: { readonly pid: number }): Promise<void> {
+    this.alive.delete(pid);
+    await Promise.resolve();
+  }
+
+  async waitForEnd({ pid }: { readonly pid: number }): Promise<boolean> {
+    return await Promise.resolve(!this.alive.has(pid));
+  }
+
+  async cleanUp(spec: VmSpec): Promise<void> {
+    this.cleaned.push(spec.name);
+    await Promise.resolve();
+  }
+}
+
+/** Migrations that go on until the test ends them. */
+export class FakeFerry implements FerryPort {
+  problems: Problem[] = [];
+  tooLate = false;
+  recovered: MigrationReport[] = [];
+  readonly running: { request: MigrationRequest; end: (outcome: Outcome) => Promise<void> }[] = [];
+
+  start(host: FerryHost, request: MigrationRequest): RunningMigration {
+    const done = Promise.withResolvers<MigrationReport>();
+    const end = async (outcome: Outcome): Promise<void> => {
+      if (outcome === 'completed') await host.vmHandedOver(request.vm.name, request.destination.name);
+      done.resolve(sampleReport({ id: request.id, vm: request.vm.name, outcome }));
+    };
+    this.running.push({ request, end });
+    return {
+      id: request.id,
+      view: () => sampleView({ id: request.id, vm: request.vm.name }),
+      cancel: () => {
+        if (!this.tooLate) void end('aborted');
+        return !this.tooLate;
+      },
+      done: done.promise,
+    };
+  }
+
+  async preflight(): Promise<Problem[]> {
+    return await Promise.resolve(this.problems);
+  }
+
+  async recover(): Promise<readonly MigrationReport[]> {
+    return await Promise.resolve(this.recovered);
+  }
+}
+
+export type TestAgent = {
+  readonly config: AgentConfig;
+  readonly qemu: FakeQemu;
+  readonly ferry: FakeFerry;
+  /** The host as migrations see it, of the agent that was started last. */
+  readonly host: () => FerryHost;
+  readonly folder: string;
+  /** Starts it again on the same state folder, as after a crash of the agent (the old one must have been stopped). */
+  readonly restart: () => Promise<RunningAgent>;
+  readonly agent: RunningAgent;
+  readonly remove: () => Promise<void>;
+};
+
+export async function startTestAgent(change: Record<string, unknown> = {}): Promise<TestAgent> {
+  const folder = mkdtempSync(join(tmpdir(), 'vmferry-agent-'));
+  const config = parseConfig(JSON.stringify({ ...sampleConfig, ...change }), join(folder, 'agent.yaml'));
+  const qemu = new FakeQemu();
+  const ferry = new FakeFerry();
+  let host: FerryHost | null = null;
+  const start = async (): Promise<RunningAgent> =>
+    await startAgent(config, {
+      ...{ version: '0.0.0', tls: { certPem: '', keyPem: '', caPem: '' }, log: silentLogger, qemu, ferry },
+      peerService: (made) => {
+        host = made;
+        return { recover: async () => undefined, listen: async () => undefined, close: async () => undefined };
+      },
+    });
+  const agents = [await start()];
+  return {
+    ...{ config, qemu, ferry, folder, agent: agents[0] as RunningAgent },
+    host: () => {
+      if (host === null) throw new Error('the agent made no host');
+      return host;
+    },
+    restart: async () => {
+      const again = await start();
+      agents.push(again);
+      return again;
+    },
+    remove: async () => {
+      for (const agent of agents) await agent.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export const sampleConfig = {
+  name: 'host-a',
+  stateFolder: 'state',
+  socket: 'agent.sock',
+  tls: { cert: 'a.pem', key: 'a.key', ca: 'ca.pem' },
+  peers: { 'host-b': { host: '198.18.0.2' } },
+  capacity: { memory: '4GiB', vcpus: 8 },
+};
+
+export function sampleSpec(change: Record<string, unknown> = {}): VmSpec {
+  return vmSpecSchema.parse({ name: 'web', memory: '1GiB', vcpus: 2, ...change });
+}
+
+export function sampleView(change: Partial<MigrationView> = {}): MigrationView {
+  return {
+    ...{ id: 'm1', vm: 'web', source: 'host-a', destination: 'host-b', stage: 'preCopy', outcome: null, reason: null },
+    ...{ elapsedMs: 1200, progress: 0.4, timeToGoMs: 1800, round: 1, pagesTotal: 262_144, pagesPending: 100_000 },
+    ...{ dirtyPagesPerSecond: 5000, wireBytes: 80_000_000, wireBytesPerSecond: 110_000_000 },
+    ...change,
+  };
+}
+
+export function sampleReport(change: Partial<MigrationReport> = {}): MigrationReport {
+  const completed = (change.outcome ?? 'completed') === 'completed';
+  const { strategy, compress, lanes, downtimeTargetMs, verify } = defaultMigrationOptions;
+  return {
+    ...{
+      id: 'm1',
+      vm: 'web',
+      source: 'host-a',
+      destination: 'host-b',
+      startedAt: '2026-11-21T07:30:00.000Z',
+      strategy,
+    },
+    options: { prune: null, compress, delta: null, lanes, maxBandwidth: null, downtimeTargetMs, verify },
+    outcome: 'completed',
+    reason: completed ? 'what was left fitted the downtime target' : 'a person asked for the abort',
+    code: completed ? null : 'FERRY_CANCELLED',
+    guest: completed ? 'running at destination' : 'running at source',
+    ...{ totalMs: 3400, downtimeMs: completed ? 120 : null },
+    stagesMs: {
+      ...{ preMigration: 150, reservation: 350, preCopy: 2700, stopAndCopy: 120, commitment: 30, activation: 50 },
+    },
+    rounds: [
+      { round: 1, ms: 2400, pagesSent: 60_000, wireBytes: 78_000_000, pagesDirtied: 9000 },
+      { round: 2, ms: 300, pagesSent: 9000, wireBytes: 9_500_000, pagesDirtied: 1100 },
+    ],
+    pages: { total: 262_144, sent: 70_100, resent: 10_100, zero: 202_144, pruned: null, delta: null, pulled: null },
+    bytes: { wire: 89_000_000, raw: 287_129_600 },
+    cpuMs: { source: { agent: 900, qemu: 700 }, destination: { agent: 600, qemu: 90 } },
+    ...{ verified: false, predicted: null },
+    ...change,
+  };
+}

@@ -1,0 +1,22 @@
+/** Values of options, with units, as commander wants them: a wrong one is a usage error that names the option. */
+import { InvalidArgumentError } from 'commander';
+import { describeError } from '../../core/base/errors.ts';
+import { parseDurationMs, parseRateBytesPerSecond } from '../../core/model/units.ts';
+
+export const durationMs = orInvalid(parseDurationMs);
+export const bytesPerSecond = orInvalid(parseRateBytesPerSecond);
+
+export function wholeNumber(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError(`"${text}" is not a whole number.`);
+}
+
+function orInvalid(parse: (text: string) => number): (text: string) => number {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError(`${describeError(error)}.`);
+    }
+  };
+}

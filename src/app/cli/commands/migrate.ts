@@ -1,0 +1,162 @@
+/** `vmferry migrate VM HOST`: asks the agent, shows progress, handles Ctrl-C, prints the report. */
+import type { Command } from 'commander';
+import type { AgentClient } from '../../client/agent-client.ts';
+import type { MigrationReport, MigrationView } from '../../../core/model/migration.ts';
+import { compressModes, defaultMigrationOptions, strategyNames } from '../../../core/model/migration.ts';
+import { describeError } from '../../../core/base/errors.ts';
+import { Option } from 'commander';
+import { bytesPerSecond, durationMs, wholeNumber } from '../arguments.ts';
+import { withAgent } from '../console.ts';
+import type { CommonOptions, Console } from '../console.ts';
+import { exitCodeOfReport, exitCodes } from '../exit-codes.ts';
+import type { ExitCode } from '../exit-codes.ts';
+import { LiveDisplay } from '../live-display.ts';
+import { outcomeText } from '../migration-words.ts';
+import { renderReport } from '../summary.ts';
+
+export type MigrateOptions = CommonOptions & {
+  readonly strategy?: (typeof strategyNames)[number];
+  readonly compress?: (typeof compressModes)[number];
+  readonly lanes?: number;
+  readonly maxBandwidth?: number;
+  readonly downtime?: number;
+  readonly maxRounds?: number;
+  readonly verify?: boolean;
+  readonly stallTimeout?: number;
+  readonly events?: boolean;
+};
+
+export function addMigrateOptions(command: Command): Command {
+  const { lanes, downtimeTargetMs, maxRounds, stallTimeoutMs, strategy, compress } = defaultMigrationOptions;
+  return command
+    .addOption(new Option('--strategy <name>', `which pages when (default: ${strategy})`).choices(strategyNames))
+    .addOption(new Option('--compress <mode>', `of pages (default: ${compress})`).choices(compressModes))
+    .option('--lanes <n>', `connections and worker threads (default: ${lanes})`, wholeNumber)
+    .option('--max-bandwidth <rate>', 'of all lanes together, like 500mbit or 50MB/s (default: the link)', bytesPerSecond)
+    .option('--downtime <time>', `target, like 300ms (default: ${downtimeTargetMs}ms)`, durationMs)
+    .option('--max-rounds <n>', `of pre-copy before the guest is stopped anyway (default: ${maxRounds})`, wholeNumber)
+    .option('--verify', 'compare all memory on both sides while the guest is stopped')
+    .option('--stall-timeout <time>', `abort when nothing moves for so long (default: ${stallTimeoutMs / 1000}s)`, durationMs)
+    .option('--json', 'print the report as one JSON object')
+    .option('--events', 'print every view and the report as JSON lines (with --json: on standard error)');
+}
+
+export async function migrate(vm: string, destination: string, options: MigrateOptions, console: Console): Promise<ExitCode> {
+  return await withAgent(console, options, async (client) => {
+    const interrupt = new Interrupt(client, vm, console);
+    try {
+      const started = await client.call('startMigration', { body: { vm, destination, options: requestOptions(options) } });
+      await interrupt.started(started);
+      const report = await follow(client, started, options, { console, interrupt });
+      printReport(report, options, console);
+      return exitCodeOfReport(report, interrupt.asked);
+    } finally {
+      interrupt.close();
+    }
+  });
+}
+
+function requestOptions(options: MigrateOptions): object {
+  const { strategy, compress, lanes, maxRounds, verify } = options;
+  const given = {
+    ...{ strategy, compress, lanes, maxRounds, verify },
+    maxBandwidthBytesPerSecond: options.maxBandwidth,
+    downtimeTargetMs: options.downtime,
+    stallTimeoutMs: options.stallTimeout,
+  };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+type Following = { readonly console: Console; readonly interrupt: Interrupt };
+
+async function follow(
+  client: AgentClient,
+  { id, vm }: MigrationView,
+  options: MigrateOptions,
+  { console, interrupt }: Following,
+): Promise<MigrationReport> {
+  const display = new LiveDisplay(console.screen);
+  interrupt.remark = (text) => display.note(text);
+  const quiet = options.events === true || options.json === true;
+  const printEvent = options.json === true ? console.remark : console.print;
+  let report: MigrationReport | null = null;
+  try {
+    for await (const event of client.events(id)) {
+      if (event.type === 'report') report = event.report;
+      if (options.events === true) printEvent(JSON.stringify(event));
+      else if (event.type === 'view' && (!quiet || console.screen.width() !== null)) display.show(event.view);
+    }
+  } catch (error) {
+    display.note(`The agent was lost while VM "${vm}" was being moved (migration ${id}): when it is back, look with "vmferry show ${id}".`);
+    throw error;
+  }
+  display.clear();
+  // The client throws when the stream ends without a report.
+  return report as MigrationReport;
+}
+
+function printReport(report: MigrationReport, options: MigrateOptions, console: Console): void {
+  if (options.json === true) console.print(JSON.stringify(report, null, 2));
+  else if (options.events !== true) for (const line of renderReport(report)) console.print(line);
+  if (report.outcome !== 'completed' && (options.json === true || options.events === true)) {
+    console.remark(outcomeText(report));
+  }
+}
+
+/** First Ctrl-C: asks the engine to abort. Second: leaves; the engine goes on aborting. */
+class Interrupt {
+  remark: (text: string) => void;
+  readonly #client: AgentClient;
+  readonly #vm: string;
+  readonly #console: Console;
+  readonly #off: () => void;
+  #count = 0;
+  #id: string | null = null;
+
+  constructor(client: AgentClient, vm: string, console: Console) {
+    this.#client = client;
+    this.#vm = vm;
+    this.#console = console;
+    this.remark = console.remark;
+    this.#off = console.onInterrupt(() => this.#interrupted());
+  }
+
+  get asked(): boolean {
+    return this.#count > 0;
+  }
+
+  /** A Ctrl-C during the checks takes effect as soon as there is something to abort. */
+  async started(view: MigrationView): Promise<void> {
+    this.#id = view.id;
+    if (this.asked) await this.#cancel(view.id);
+  }
+
+  close(): void {
+    this.#off();
+  }
+
+  #interrupted(): void {
+    this.#count++;
+    if (this.#count === 1) {
+      if (this.#id === null) this.remark('Giving up before the start.');
+      else void this.#cancel(this.#id);
+      return;
+    }
+    const look = this.#id === null ? '"vmferry status"' : `"vmferry show ${this.#id}"`;
+    this.remark(`Left. The agent goes on with the abort of VM "${this.#vm}"; see ${look} for where the guest is.`);
+    this.#console.leave(exitCodes.interrupted);
+  }
+
+  async #cancel(id: string): Promise<void> {
+    try {
+      const { accepted } = await this.#client.call('cancelMigration', { params: { id } });
+      this.remark(
+        accepted
+          ? 'Asked for an abort; waiting until the guest is known to run at the source. Ctrl-C again leaves.'
+          : 'It is too late for an abort: the migration is committed and is being finished.',
+      );
+    } catch (error) {
+      this.remark(`The abort could not be asked for: ${describeError(error)}`);
+    }
+  }
+}

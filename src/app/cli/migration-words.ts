@@ -1,0 +1,57 @@
+/** How stages and outcomes are called in texts for people. Pure. */
+import type { MigrationReport, MigrationView, StageName } from '../../core/model/migration.ts';
+
+export const stageWords: Readonly<Record<StageName | 'ended', string>> = {
+  preMigration: 'initialisation',
+  reservation: 'reservation',
+  preCopy: 'pre-copy',
+  stopAndCopy: 'stop-and-copy',
+  commitment: 'commitment',
+  activation: 'activation',
+  ended: 'ended',
+};
+
+/** "pre-copy, round 2". */
+export function stageText(view: MigrationView): string {
+  const word = stageWords[view.stage];
+  return view.stage === 'preCopy' && view.round > 0 ? `${word}, round ${view.round}` : word;
+}
+
+/** Whole percents; 100 only when it has ended, and never beyond. */
+export function percentOf(view: MigrationView): number {
+  if (view.stage === 'ended') return view.outcome === 'completed' ? 100 : percentBelow(view.progress, 100);
+  return percentBelow(view.progress, 99);
+}
+
+function percentBelow(progress: number, max: number): number {
+  return Math.min(max, Math.max(0, Math.floor(progress * 100)));
+}
+
+/** One sentence: what happened, where the guest is. */
+export function outcomeText(report: MigrationReport): string {
+  const vm = `VM "${report.vm}"`;
+  if (report.outcome === 'completed') return `${vm} now runs at host ${report.destination}.`;
+  const reason = report.reason.replace(/\.$/, '');
+  const what = report.outcome === 'aborted' ? 'was not moved' : 'could not be moved';
+  return `${vm} ${what}: ${reason}. ${whereaboutsText(report)}`;
+}
+
+function whereaboutsText({ guest, source, destination, id }: MigrationReport): string {
+  switch (guest) {
+    case 'running at source':
+      return `The guest runs at host ${source}.`;
+    case 'running at destination':
+      return `The guest runs at host ${destination}.`;
+    case 'paused at source':
+      return `The guest is paused at host ${source}; continue it there.`;
+    case 'in doubt':
+      return (
+        `The guest is stopped and it is in doubt which host owns it: let the agents of ${source} and ${destination} ` +
+        `reach each other, and look with "vmferry show ${id}".`
+      );
+    case 'lost':
+      return 'The guest is lost: neither host has it; start it again.';
+    default:
+      return guest satisfies never;
+  }
+}

@@ -1,0 +1,92 @@
+/** The report of a migration as a table for people. Pure. */
+import { stageNames } from '../../core/model/migration.ts';
+import type { CpuMs, MigrationReport } from '../../core/model/migration.ts';
+import { formatBytes, formatMs, formatRate, PAGE_BYTES } from '../../core/model/units.ts';
+import { outcomeText, stageWords } from './migration-words.ts';
+import { formatTable } from './table.ts';
+
+export function renderReport(report: MigrationReport): string[] {
+  return [outcomeText(report), '', ...stageTable(report), '', ...factTable(report)];
+}
+
+/** Stages and rounds with times that add up to the total as they are printed. */
+function stageTable(report: MigrationReport): string[] {
+  const stages = roundToSum(
+    stageNames.map((stage) => report.stagesMs[stage]),
+    Math.round(report.totalMs),
+  );
+  const rows = stageNames.flatMap((stage, index) => {
+    const row = [stageWords[stage], seconds(stages[index] ?? 0), '', '', ''];
+    return stage === 'preCopy' ? [row, ...roundRows(report)] : [row];
+  });
+  const total = ['total', seconds(Math.round(report.totalMs)), formatBytes(report.bytes.wire), pages(report.pages.sent), ''];
+  return formatTable(['stage', 'time', 'wire', 'sent', 'dirtied'], [...rows, total], 'lrrrr');
+}
+
+function roundRows({ rounds }: MigrationReport): string[][] {
+  return rounds.map(({ round, ms, wireBytes, pagesSent, pagesDirtied }) => [
+    `  round ${round}`,
+    `(${seconds(Math.round(ms))})`,
+    formatBytes(wireBytes),
+    pages(pagesSent),
+    pages(pagesDirtied),
+  ]);
+}
+
+function factTable(report: MigrationReport): string[] {
+  const { pages: counts, bytes, options, cpuMs } = report;
+  const rate = report.totalMs > 0 ? ` (${formatRate((bytes.wire * 1000) / report.totalMs)} on average)` : '';
+  const kinds = [
+    `${pages(counts.sent)} sent`,
+    `${pages(counts.resent)} of them again`,
+    `${pages(counts.zero)} zero`,
+    ...(counts.pruned === null ? [] : [`${pages(counts.pruned)} pruned`]),
+    ...(counts.delta === null ? [] : [`${pages(counts.delta)} as deltas`]),
+    ...(counts.pulled === null ? [] : [`${pages(counts.pulled)} pulled`]),
+  ];
+  const rows = [
+    ['downtime', report.downtimeMs === null ? 'none' : `${formatMs(report.downtimeMs)} (target ${formatMs(options.downtimeTargetMs)})`],
+    ['on the wire', `${formatBytes(bytes.wire)}${rate}`],
+    ['guest memory', `${formatBytes(counts.total * PAGE_BYTES)}, ${formatBytes(bytes.raw)} of it sent before compression`],
+    ['pages', kinds.join(', ')],
+    ['CPU time', `source ${cpuText(cpuMs.source)}; destination ${cpuText(cpuMs.destination)}`],
+    ['verified', report.verified ? 'every page is equal on both sides' : 'no'],
+    ['ended because', report.reason],
+    ['migration', `${report.id}, strategy ${report.strategy}, compression ${options.compress}, ${options.lanes} lanes`],
+  ];
+  return formatTable(['', ''], rows, 'll').slice(1);
+}
+
+function cpuText({ agent, qemu }: CpuMs): string {
+  const text = (ms: number | null): string => (ms === null ? 'unknown' : formatMs(ms));
+  return `agent ${text(agent)}, QEMU ${text(qemu)}`;
+}
+
+/** Thousands apart by a blank: "202 144". */
+function pages(count: number): string {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ' ');
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(3)} s`;
+}
+
+/**
+ * Whole numbers near the given ones with exactly this sum (largest remainder first), so that a printed column adds up.
+ * What the given numbers lack to the sum, beyond rounding, goes to the largest of them.
+ */
+export function roundToSum(values: readonly number[], sum: number): number[] {
+  const rounded = values.map(Math.floor);
+  let missing = sum - rounded.reduce((total, value) => total + value, 0);
+  const byRemainder = values
+    .map((value, index) => ({ index, remainder: value - Math.floor(value) }))
+    .sort((a, b) => b.remainder - a.remainder || a.index - b.index);
+  for (const { index, remainder } of byRemainder) {
+    if (missing <= 0 || remainder === 0) break;
+    rounded[index] = (rounded[index] ?? 0) + 1;
+    missing--;
+  }
+  const largest = rounded.indexOf(Math.max(...rounded));
+  if (largest >= 0) rounded[largest] = (rounded[largest] ?? 0) + missing;
+  return rounded;
+}

@@ -1,0 +1,21 @@
+/** Limits of the HTTP API. Beyond them a request is refused with the name of the field. */
+import { assert } from '../base/assert.ts';
+
+export const BODY_BYTES_MAX = 1024 * 1024;
+export const PATH_CHARS_MAX = 4096;
+export const LANES_MAX = 64;
+export const ROUNDS_MAX = 10_000;
+export const DOWNTIME_MS_MAX = 600_000;
+/** Below this a busy host would be taken for a dead one. */
+export const STALL_MS_MIN = 500;
+export const STALL_MS_MAX = 3_600_000;
+export const GRACE_MS_DEFAULT = 60_000;
+export const GRACE_MS_MAX = 3_600_000;
+export const HISTORY_ROWS_DEFAULT = 50;
+export const HISTORY_ROWS_MAX = 1000;
+/** One server-sent event; a report with ROUNDS_MAX rounds stays below. */
+export const EVENT_CHARS_MAX = 4 * 1024 * 1024;
+
+assert(HISTORY_ROWS_DEFAULT <= HISTORY_ROWS_MAX, 'the default page of the history is within its bound');
+assert(GRACE_MS_DEFAULT <= GRACE_MS_MAX, 'the default grace time is within its bound');
+assert(EVENT_CHARS_MAX > ROUNDS_MAX * 128, 'the longest report fits into one event');

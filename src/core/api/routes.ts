@@ -1,0 +1,172 @@
+/**
+ * The route table of an agent's HTTP API: the agent serves it, the client calls it, the OpenAPI document prints it.
+ *
+ * `audience`: `peers` may be read by trusted hosts over mutual TLS as well; `local` only over the unix socket (mode 0600).
+ * A path parameter is written `{name}` as in OpenAPI.
+ */
+import type { z } from 'zod';
+import * as shape from './schemas.ts';
+
+export type Route = {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly audience: 'peers' | 'local';
+  readonly summary: string;
+  readonly params?: z.ZodType;
+  readonly query?: z.ZodType;
+  readonly body?: z.ZodType;
+  readonly response: z.ZodType | 'openapi';
+  readonly status: 200 | 201;
+  /** Answers a stream of server-sent events (core/api/events.ts); `response` is not used then. */
+  readonly stream?: true;
+};
+
+export const routes = {
+  health: {
+    method: 'GET',
+    path: '/healthz',
+    audience: 'peers',
+    summary: 'The agent answers',
+    response: shape.healthSchema,
+    status: 200,
+  },
+  host: {
+    method: 'GET',
+    path: '/host',
+    audience: 'peers',
+    summary: 'Name, version and capacity of this host',
+    response: shape.hostViewSchema,
+    status: 200,
+  },
+  listVms: {
+    method: 'GET',
+    path: '/vms',
+    audience: 'local',
+    summary: 'The virtual machines of this host',
+    response: shape.vmListSchema,
+    status: 200,
+  },
+  startVm: {
+    method: 'POST',
+    path: '/vms',
+    audience: 'local',
+    summary: 'Starts a virtual machine from its spec',
+    body: shape.startVmRequestSchema,
+    response: shape.vmViewSchema,
+    status: 201,
+  },
+  adoptVm: {
+    method: 'POST',
+    path: '/vms/adopt',
+    audience: 'local',
+    summary: 'Takes over a QEMU that someone else started',
+    body: shape.adoptVmRequestSchema,
+    response: shape.vmViewSchema,
+    status: 201,
+  },
+  showVm: {
+    method: 'GET',
+    path: '/vms/{name}',
+    audience: 'local',
+    summary: 'One virtual machine',
+    params: shape.vmParamsSchema,
+    response: shape.vmViewSchema,
+    status: 200,
+  },
+  stopVm: {
+    method: 'POST',
+    path: '/vms/{name}/stop',
+    audience: 'local',
+    summary: 'Powers a virtual machine off and forgets it',
+    params: shape.vmParamsSchema,
+    body: shape.stopVmRequestSchema,
+    response: shape.vmViewSchema,
+    status: 200,
+  },
+  startMigration: {
+    method: 'POST',
+    path: '/migrations',
+    audience: 'local',
+    summary: 'Checks everything, then moves a virtual machine to another host',
+    body: shape.startMigrationRequestSchema,
+    response: shape.migrationViewSchema,
+    status: 201,
+  },
+  listMigrations: {
+    method: 'GET',
+    path: '/migrations',
+    audience: 'local',
+    summary: 'Migrations in progress from this host',
+    response: shape.migrationListSchema,
+    status: 200,
+  },
+  showMigration: {
+    method: 'GET',
+    path: '/migrations/{id}',
+    audience: 'local',
+    summary: 'One migration, in progress or ended',
+    params: shape.migrationParamsSchema,
+    response: shape.migrationStateSchema,
+    status: 200,
+  },
+  migrationEvents: {
+    method: 'GET',
+    path: '/migrations/{id}/events',
+    audience: 'local',
+    summary: 'Views of a migration while it runs, and its report at the end, as server-sent events',
+    params: shape.migrationParamsSchema,
+    response: shape.migrationStateSchema,
+    status: 200,
+    stream: true,
+  },
+  cancelMigration: {
+    method: 'POST',
+    path: '/migrations/{id}/cancel',
+    audience: 'local',
+    summary: 'Asks for an abort: before the commit the guest goes on at the source',
+    params: shape.migrationParamsSchema,
+    response: shape.cancelResultSchema,
+    status: 200,
+  },
+  history: {
+    method: 'GET',
+    path: '/history',
+    audience: 'local',
+    summary: 'Reports of ended migrations from this host, newest first',
+    query: shape.historyQuerySchema,
+    response: shape.historySchema,
+    status: 200,
+  },
+  openapi: {
+    method: 'GET',
+    path: '/openapi.json',
+    audience: 'local',
+    summary: 'This description',
+    response: 'openapi',
+    status: 200,
+  },
+} as const satisfies Record<string, Route>;
+
+export type Routes = typeof routes;
+export type RouteName = keyof Routes;
+
+type Part<Name extends RouteName, Key extends string> =
+  Routes[Name] extends Record<Key, infer Schema extends z.ZodType> ? Schema : never;
+/** What a caller writes. */
+export type RequestOf<Name extends RouteName> = {
+  readonly [Key in 'params' | 'query' | 'body' as Part<Name, Key> extends never ? never : Key]: z.input<
+    Part<Name, Key>
+  >;
+};
+/** What a handler gets: checked, defaults filled in. */
+export type CheckedOf<Name extends RouteName> = {
+  readonly [Key in 'params' | 'query' | 'body' as Part<Name, Key> extends never ? never : Key]: z.output<
+    Part<Name, Key>
+  >;
+};
+export type ResponseOf<Name extends RouteName> = z.output<Part<Name, 'response'>>;
+
+/** "/vms/{name}" with its parameters filled in, escaped. */
+export function pathOf(route: Route, params: Readonly<Record<string, string>> = {}): string {
+  return route.path.replace(/\{(\w+)\}/g, (_, key: string) => encodeURIComponent(params[key] ?? ''));
+}

@@ -1,0 +1,198 @@
+/**
+ * What crosses the HTTP API of an agent, as schemas: the agent checks what comes in, the client checks what comes back,
+ * and the OpenAPI document is made from the same objects.
+ *
+ * Requests are strict, so that a misspelt field is an error with its name. Responses are open: an older client reads the
+ * answer of a newer agent.
+ */
+import { z } from 'zod';
+import { compressModes, defaultMigrationOptions, stageNames, strategyNames } from '../model/migration.ts';
+import type { MigrationOptions, MigrationReport, MigrationView } from '../model/migration.ts';
+import { vmNameSchema, vmSpecSchema, vmStates } from '../model/vm.ts';
+import type { HostView, Problem, VmView } from '../model/vm.ts';
+import {
+  DOWNTIME_MS_MAX,
+  GRACE_MS_DEFAULT,
+  GRACE_MS_MAX,
+  HISTORY_ROWS_DEFAULT,
+  HISTORY_ROWS_MAX,
+  LANES_MAX,
+  PATH_CHARS_MAX,
+  ROUNDS_MAX,
+  STALL_MS_MAX,
+  STALL_MS_MIN,
+} from './limits.ts';
+
+const millis = z.number().min(0);
+const count = z.int().min(0);
+const absolutePath = z
+  .string()
+  .max(PATH_CHARS_MAX)
+  .regex(/^\/[^\n\0]*$/, 'must be an absolute path');
+
+export const hostNameSchema = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/, 'must be a host name like host-a');
+export const migrationIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a migration id');
+
+/** The options of a migration as a request gives them: each may be missing and has the documented default. */
+export const migrationOptionsSchema = z.strictObject({
+  strategy: z.enum(strategyNames).default(defaultMigrationOptions.strategy),
+  compress: z.enum(compressModes).default(defaultMigrationOptions.compress),
+  lanes: z.int().min(1).max(LANES_MAX).default(defaultMigrationOptions.lanes),
+  maxBandwidthBytesPerSecond: z.int().min(1).nullable().default(defaultMigrationOptions.maxBandwidthBytesPerSecond),
+  downtimeTargetMs: z.number().min(1).max(DOWNTIME_MS_MAX).default(defaultMigrationOptions.downtimeTargetMs),
+  maxRounds: z.int().min(1).max(ROUNDS_MAX).default(defaultMigrationOptions.maxRounds),
+  verify: z.boolean().default(defaultMigrationOptions.verify),
+  stallTimeoutMs: z.int().min(STALL_MS_MIN).max(STALL_MS_MAX).default(defaultMigrationOptions.stallTimeoutMs),
+}) satisfies z.ZodType<MigrationOptions>;
+
+export const startVmRequestSchema = z.strictObject({ spec: vmSpecSchema });
+export const stopVmRequestSchema = z.strictObject({
+  /** End QEMU at once instead of asking the guest to power off. */
+  force: z.boolean().default(false),
+  /** How long the guest may take to power off before its QEMU is ended. */
+  graceMs: z.int().min(0).max(GRACE_MS_MAX).default(GRACE_MS_DEFAULT),
+});
+export const adoptVmRequestSchema = z.strictObject({
+  name: vmNameSchema,
+  qmp: absolutePath,
+  qga: absolutePath.optional(),
+  spec: vmSpecSchema,
+});
+export const startMigrationRequestSchema = z.strictObject({
+  vm: vmNameSchema,
+  destination: hostNameSchema,
+  options: migrationOptionsSchema.prefault({}),
+});
+export const vmParamsSchema = z.strictObject({ name: vmNameSchema });
+export const migrationParamsSchema = z.strictObject({ id: migrationIdSchema });
+export const historyQuerySchema = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(HISTORY_ROWS_MAX).default(HISTORY_ROWS_DEFAULT),
+  vm: vmNameSchema.optional(),
+});
+
+export const problemSchema = z.object({ code: z.string(), message: z.string() }) satisfies z.ZodType<Problem>;
+
+/** The spec in answers: sizes are bytes by then. */
+const specViewSchema = vmSpecSchema.safeExtend({ memory: count });
+const amountsSchema = z.object({ capacity: count, used: count, reserved: count });
+
+export const vmViewSchema = z.object({
+  name: z.string(),
+  state: z.enum(vmStates),
+  pid: count.nullable(),
+  qemuVersion: z.string().nullable(),
+  accelerator: z.enum(['kvm', 'tcg']).nullable(),
+  machine: z.string(),
+  vcpus: count,
+  memoryBytes: count,
+  adopted: z.boolean(),
+  migration: z.string().nullable(),
+  spec: specViewSchema,
+  runFolder: z.string(),
+}) satisfies z.ZodType<VmView>;
+export const vmListSchema = z.object({ vms: z.array(vmViewSchema) });
+
+export const hostViewSchema = z.object({
+  name: z.string(),
+  version: z.string(),
+  qemuVersion: z.string().nullable(),
+  memoryBytes: amountsSchema,
+  vcpus: amountsSchema,
+  vms: count,
+  peers: z.array(z.string()),
+}) satisfies z.ZodType<HostView>;
+
+const outcomeSchema = z.enum(['completed', 'aborted', 'failed']);
+
+export const migrationViewSchema = z.object({
+  id: z.string(),
+  vm: z.string(),
+  source: z.string(),
+  destination: z.string(),
+  stage: z.enum([...stageNames, 'ended']),
+  outcome: outcomeSchema.nullable(),
+  reason: z.string().nullable(),
+  elapsedMs: millis,
+  progress: z.number().min(0).max(1),
+  timeToGoMs: millis.nullable(),
+  round: count,
+  pagesTotal: count,
+  pagesPending: count,
+  dirtyPagesPerSecond: z.number().min(0),
+  wireBytes: count,
+  wireBytesPerSecond: z.number().min(0),
+}) satisfies z.ZodType<MigrationView>;
+export const migrationListSchema = z.object({ migrations: z.array(migrationViewSchema) });
+
+const cpuMsSchema = z.object({ agent: millis.nullable(), qemu: millis.nullable() });
+const roundSchema = z.object({
+  round: count,
+  ms: millis,
+  pagesSent: count,
+  wireBytes: count,
+  pagesDirtied: count,
+});
+
+export const migrationReportSchema = z.object({
+  id: z.string(),
+  vm: z.string(),
+  source: z.string(),
+  destination: z.string(),
+  startedAt: z.string(),
+  strategy: z.enum(strategyNames),
+  options: z.object({
+    prune: z.string().nullable(),
+    compress: z.enum(compressModes),
+    delta: z.string().nullable(),
+    lanes: count,
+    maxBandwidth: count.nullable(),
+    downtimeTargetMs: millis,
+    verify: z.boolean(),
+  }),
+  outcome: outcomeSchema,
+  reason: z.string(),
+  code: z.string().nullable(),
+  guest: z.enum(['running at source', 'running at destination', 'paused at source', 'in doubt', 'lost']),
+  totalMs: millis,
+  downtimeMs: millis.nullable(),
+  stagesMs: z.object({
+    preMigration: millis,
+    reservation: millis,
+    preCopy: millis,
+    stopAndCopy: millis,
+    commitment: millis,
+    activation: millis,
+  }),
+  rounds: z.array(roundSchema),
+  pages: z.object({
+    total: count,
+    sent: count,
+    resent: count,
+    zero: count,
+    pruned: count.nullable(),
+    delta: count.nullable(),
+    pulled: count.nullable(),
+  }),
+  bytes: z.object({ wire: count, raw: count }),
+  cpuMs: z.object({ source: cpuMsSchema, destination: cpuMsSchema }),
+  verified: z.boolean(),
+  predicted: z.null(),
+}) satisfies z.ZodType<MigrationReport>;
+
+/** A migration of this host: its view, and its report once it has ended. */
+export const migrationStateSchema = z.object({ view: migrationViewSchema, report: migrationReportSchema.nullable() });
+export const historySchema = z.object({ reports: z.array(migrationReportSchema) });
+export const cancelResultSchema = z.object({
+  /** false: the migration had been committed (or had ended), it can no longer be aborted. */
+  accepted: z.boolean(),
+  view: migrationViewSchema,
+});
+export const healthSchema = z.object({ status: z.literal('ok'), name: z.string() });
+
+export type MigrationState = z.infer<typeof migrationStateSchema>;
+export type CancelResult = z.infer<typeof cancelResultSchema>;
+export type StartMigrationRequest = z.infer<typeof startMigrationRequestSchema>;
+export type AdoptVmRequest = z.infer<typeof adoptVmRequestSchema>;
+export type StopVmRequest = z.infer<typeof stopVmRequestSchema>;
