@@ -1,14 +1,13 @@
 /** `vmferry agent`: the daemon with everything real behind it, until SIGTERM or SIGINT. */
 import type { Socket } from 'node:net';
+import { assert } from '../../core/base/assert.ts';
 import { createLogger } from '../../io/log/logger.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { loadIdentity } from '../../io/link/identity.ts';
 import { createTlsServer } from '../../io/link/listen.ts';
 import type { TlsListener } from '../../io/link/listen.ts';
-import { DestinationService } from '../ferry/destination-service.ts';
-import type { FerryHost, TlsIdentity } from '../ferry/ports.ts';
-import { recoverMigrations } from '../ferry/source-recovery.ts';
-import { preflightMigration, startMigration } from '../ferry/source-session.ts';
+import { Ferry } from '../ferry/ferry.ts';
+import type { FerryHost } from '../ferry/ports.ts';
 import { startAgent } from './agent.ts';
 import type { PeerService } from './agent.ts';
 import { loadConfig } from './config.ts';
@@ -30,13 +29,18 @@ export async function runAgent(configFile: string): Promise<void> {
   const { file } = config.log;
   const log = createLogger({ level: config.log.level, destination: file === undefined ? 'stderr' : { file } });
   const stopped = stopSignal(log);
+  let service: FerryService | null = null;
   const agent = await startAgent(config, {
     version,
     tls: { certPem: identity.certPem, keyPem: identity.keyPem, caPem: identity.caPem },
     log,
     qemu: new QemuDriver({ binary: config.qemu.binary, accelerator: config.accelerator, log }),
-    ferry: { start: startMigration, preflight: preflightMigration, recover: recoverMigrations },
-    peerService: (host) => new FerryService(config, host, log, version),
+    ferry: {
+      start: (_host, request) => ferryOf(service).start(request),
+      preflight: async (_host, request) => await ferryOf(service).preflight(request),
+      recover: async () => await Promise.all(ferryOf(service).recovered.map(async ({ done }) => await done)),
+    },
+    peerService: (host) => (service = new FerryService(config, host, log, version)),
   });
   log.info('agent.started', `Agent of host "${config.name}" is ready`, {
     socket: config.socket,
@@ -51,32 +55,37 @@ export async function runAgent(configFile: string): Promise<void> {
   log.flush();
 }
 
-/** The port for other hosts: control connections to the ferry, the rest to HTTP. */
+/** The ferry of this host and the port for other hosts: control connections go to the ferry, the rest is HTTP. */
 class FerryService implements PeerService {
   readonly #config: AgentConfig;
-  readonly #tls: TlsIdentity;
+  readonly #host: FerryHost;
   readonly #log: Logger;
   readonly #version: string;
-  readonly #destination: DestinationService;
+  #ferry: Ferry | null = null;
   #listener: TlsListener | null = null;
 
   constructor(config: AgentConfig, host: FerryHost, log: Logger, version: string) {
     this.#config = config;
-    this.#tls = host.tls;
+    this.#host = host;
     this.#log = log;
     this.#version = version;
-    this.#destination = new DestinationService(host, log);
+  }
+
+  get ferry(): Ferry {
+    assert(this.#ferry !== null, 'the journal is opened before anything migrates');
+    return this.#ferry;
   }
 
   async recover(): Promise<void> {
-    await this.#destination.recover();
+    this.#ferry = await Ferry.open(this.#host, this.#log);
+    await this.#ferry.recover();
   }
 
   async listen(onHttp: (socket: Socket, peerName: string) => void): Promise<void> {
     const { address, port } = this.#config.listen;
-    this.#listener = createTlsServer(this.#tls, {
+    this.#listener = createTlsServer(this.#host.tls, {
       trustedNames: new Set(this.#config.trust),
-      onControl: (connection, peerName) => this.#destination.accept(connection, peerName),
+      onControl: (connection) => this.ferry.accept(connection),
       onHttp,
       onRefused: (reason) => this.#log.warn('link.refused', reason.message, { code: reason.code, ...reason.fields }),
       hello: { software: `vmferry ${this.#version}` },
@@ -91,8 +100,14 @@ class FerryService implements PeerService {
   }
 
   async close(): Promise<void> {
+    await this.#ferry?.close('The agent was stopped');
     await this.#listener?.close();
   }
+}
+
+function ferryOf(service: FerryService | null): Ferry {
+  assert(service !== null, 'the port for peers is made before anything migrates');
+  return service.ferry;
 }
 
 function stopSignal(log: Logger): Promise<NodeJS.Signals> {

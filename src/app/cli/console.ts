@@ -55,7 +55,12 @@ export async function withAgent<Result>(
 }
 
 /** Prints a result: as one JSON object, or as lines. */
-export function printResult(console: Console, options: { readonly json?: boolean }, value: unknown, lines: () => string[]): void {
+export function printResult(
+  console: Console,
+  options: { readonly json?: boolean },
+  value: unknown,
+  lines: () => string[],
+): void {
   if (options.json === true) console.print(JSON.stringify(value, null, 2));
   else for (const line of lines()) console.print(line);
 }

@@ -19,7 +19,13 @@ function stageTable(report: MigrationReport): string[] {
     const row = [stageWords[stage], seconds(stages[index] ?? 0), '', '', ''];
     return stage === 'preCopy' ? [row, ...roundRows(report)] : [row];
   });
-  const total = ['total', seconds(Math.round(report.totalMs)), formatBytes(report.bytes.wire), pages(report.pages.sent), ''];
+  const total = [
+    'total',
+    seconds(Math.round(report.totalMs)),
+    formatBytes(report.bytes.wire),
+    pages(report.pages.sent),
+    '',
+  ];
   return formatTable(['stage', 'time', 'wire', 'sent', 'dirtied'], [...rows, total], 'lrrrr');
 }
 
@@ -45,9 +51,17 @@ function factTable(report: MigrationReport): string[] {
     ...(counts.pulled === null ? [] : [`${pages(counts.pulled)} pulled`]),
   ];
   const rows = [
-    ['downtime', report.downtimeMs === null ? 'none' : `${formatMs(report.downtimeMs)} (target ${formatMs(options.downtimeTargetMs)})`],
+    [
+      'downtime',
+      report.downtimeMs === null
+        ? 'none'
+        : `${formatMs(report.downtimeMs)} (target ${formatMs(options.downtimeTargetMs)})`,
+    ],
     ['on the wire', `${formatBytes(bytes.wire)}${rate}`],
-    ['guest memory', `${formatBytes(counts.total * PAGE_BYTES)}, ${formatBytes(bytes.raw)} of it sent before compression`],
+    [
+      'guest memory',
+      `${formatBytes(counts.total * PAGE_BYTES)}, ${formatBytes(bytes.raw)} of it sent before compression`,
+    ],
     ['pages', kinds.join(', ')],
     ['CPU time', `source ${cpuText(cpuMs.source)}; destination ${cpuText(cpuMs.destination)}`],
     ['verified', report.verified ? 'every page is equal on both sides' : 'no'],

@@ -126,7 +126,10 @@ export class DestinationSession {
         this.#tell({ type: 'doneReceived' });
         return;
       default:
-        this.#tell({ type: 'failed', cause: { code: 'FERRY_PEER', reason: `The source sent ${message.type} out of turn` } });
+        this.#tell({
+          type: 'failed',
+          cause: { code: 'FERRY_PEER', reason: `The source sent ${message.type} out of turn` },
+        });
     }
   }
 

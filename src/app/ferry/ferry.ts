@@ -14,7 +14,7 @@ import { recoverDestination, recoverSource, answerFromRecords, type History } fr
 import type { DestinationRecord, SourceRecord } from '../../core/machine/records.ts';
 import { startDestination } from '../../core/machine/destination-machine.ts';
 import { startSource } from '../../core/machine/source-machine.ts';
-import { defaultMigrationOptions, type MigrationReport } from '../../core/model/migration.ts';
+import { defaultMigrationOptions } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
@@ -36,6 +36,7 @@ export class Ferry {
   readonly #journal: MigrationJournal;
   readonly #sources = new Map<string, SourceSession>();
   readonly #destinations = new Map<string, DestinationSession>();
+  readonly #recovered: RunningMigration[] = [];
 
   private constructor(host: FerryHost, journal: MigrationJournal, log: Logger) {
     this.#host = host;
@@ -56,15 +57,18 @@ export class Ferry {
     return null;
   }
 
+  /** Migrations from here that `recover` took up. */
+  get recovered(): readonly RunningMigration[] {
+    return this.#recovered;
+  }
+
   /** Takes up every migration that the journal says has not ended. Throws MachineError when the journal contradicts itself. */
-  async recover(): Promise<RunningMigration[]> {
-    const running: RunningMigration[] = [];
+  async recover(): Promise<void> {
     for (const history of this.#journal.histories()) {
       this.#log.info('agent.recovery', `Taking up migration ${history.migrationId}`, { role: history.role });
       if (history.role === 'destination') await this.#recoverDestination(history.migrationId, history.records);
-      else running.push(await this.#recoverSource(history));
+      else this.#recovered.push(await this.#recoverSource(history));
     }
-    return running;
   }
 
   /** Everything that speaks against a migration, from both sides, at once. Throws QmpError, GuestMemoryError, LinkError. */
@@ -82,19 +86,15 @@ export class Ferry {
     }
   }
 
-  /** Starts a migration. Throws FerryError when the VM is in one already, QmpError, GuestMemoryError. */
-  async start(request: MigrationRequest): Promise<RunningMigration> {
+  /** Starts a migration. What goes wrong from here on is in its report. Throws FerryError when the VM is in one already. */
+  start(request: MigrationRequest): RunningMigration {
     const { vm, destination } = request;
     const other = this.migrationOf(vm.name);
     if (other !== null) {
       throw new FerryError('FERRY_BUSY', `VM "${vm.name}" takes part in migration ${other} already`, { vm: vm.name });
     }
-    const record = this.#newRecord(request);
-    const source = new SourceVm(vm);
-    const facts = await source.facts();
-    const qemu = identityOf(vm);
-    const step = startSource({ vm: vm.name, peer: destination.name, qemu });
-    const parts = { host: this.#host, journal: this.#journal, log: this.#log, request, source, record, facts };
+    const parts = { ...this.#common(), request, source: new SourceVm(vm), record: this.#newRecord(request) };
+    const step = startSource({ vm: vm.name, peer: destination.name, qemu: identityOf(vm) });
     return this.#keepSource(new SourceSession(parts, step));
   }
 
@@ -136,6 +136,10 @@ export class Ferry {
     await this.#journal.close();
   }
 
+  #common(): { host: FerryHost; journal: MigrationJournal; log: Logger } {
+    return { host: this.#host, journal: this.#journal, log: this.#log };
+  }
+
   // --- as a source --------------------------------------------------------------------------------------------------
 
   #newRecord({ id, vm, destination, options }: MigrationRequest): MigrationRecord {
@@ -161,8 +165,7 @@ export class Ferry {
     const step = recoverSource(history.records satisfies readonly SourceRecord[], { qemu: observed });
     const destination = this.#host.findPeer(peer) ?? { name: peer, host: peer, port: 0 };
     const request = { id: history.migrationId, vm, destination, options: defaultMigrationOptions };
-    const record = this.#newRecord(request);
-    const parts = { host: this.#host, journal: this.#journal, log: this.#log, request, source, record, facts: null };
+    const parts = { ...this.#common(), request, source, record: this.#newRecord(request) };
     return this.#keepSource(new SourceSession(parts, step));
   }
 
@@ -170,7 +173,15 @@ export class Ferry {
   #vmOf(name: string, qemu: string): LocalVm {
     const vm = this.#host.findVm(name);
     if (vm !== null && identityOf(vm) === qemu) return vm;
-    return { name, spec: { name } as LocalVm['spec'], pid: 0, startTicks: 0, qmpPath: '', qgaPath: null, runFolder: '' };
+    return {
+      name,
+      spec: { name } as LocalVm['spec'],
+      pid: 0,
+      startTicks: 0,
+      qmpPath: '',
+      qgaPath: null,
+      runFolder: '',
+    };
   }
 
   #answerQuery(connection: ControlConnection, migrationId: string): void {
@@ -204,7 +215,7 @@ export class Ferry {
       connection.post({ type: 'refused', problems: [{ code: 'VM_MIGRATING', message: text }] });
       return null;
     }
-    const parts = { host: this.#host, journal: this.#journal, log: this.#log, migrationId, vm: spec.name, peer };
+    const parts = { ...this.#common(), migrationId, vm: spec.name, peer };
     const step = startDestination({ vm: spec.name, peer });
     return this.#keepDestination(new DestinationSession({ ...parts, reserve: message }, step, connection));
   }
@@ -230,17 +241,10 @@ export class Ferry {
     const incoming = this.#host.findIncoming(migrationId) ?? this.#host.findVm(vm);
     const observed = incoming === null ? 'gone' : await new SourceVm(incoming).observe();
     const qemu = observed === 'running' || observed === 'gone' ? observed : 'paused';
-    const parts = { host: this.#host, journal: this.#journal, log: this.#log, migrationId, vm, peer, reserve: null };
+    const parts = { ...this.#common(), migrationId, vm, peer, reserve: null };
     this.#keepDestination(new DestinationSession(parts, recoverDestination(records, { qemu }), null));
   }
-
-  /** Reports of migrations that are still under way. */
-  running(): readonly { readonly id: string; readonly vm: string }[] {
-    return [...this.#sources.values()].map((session) => ({ id: session.id, vm: session.vmName }));
-  }
 }
-
-export type { MigrationReport };
 
 /** Names a QEMU process for ever. */
 function identityOf(vm: LocalVm): string {

@@ -31,12 +31,19 @@ export async function inspectGuestRam(qmp: QmpClient, pid: number): Promise<Gues
 }
 
 /** Blocks as the page table wants them; `direct` names those that lanes carry. */
-export function pageBlocks(blocks: readonly { name: string; usedBytes: number }[], direct: ReadonlySet<string>): PageBlock[] {
+export function pageBlocks(
+  blocks: readonly { name: string; usedBytes: number }[],
+  direct: ReadonlySet<string>,
+): PageBlock[] {
   return blocks.map(({ name, usedBytes }) => ({ name, pageCount: usedBytes / PAGE_BYTES, side: !direct.has(name) }));
 }
 
 /** Where lanes find the direct blocks: the shared memory file where there is one, else /proc/PID/mem. */
-export function memoryMap(ram: GuestRam, order: readonly { name: string; usedBytes: number }[], direct: ReadonlySet<string>): MemoryMap {
+export function memoryMap(
+  ram: GuestRam,
+  order: readonly { name: string; usedBytes: number }[],
+  direct: ReadonlySet<string>,
+): MemoryMap {
   const local = new Map(ram.blocks.map((block) => [block.name, block]));
   return layOutBlocks(pageBlocks(order, direct)).flatMap((laid) => {
     const block = local.get(laid.name);

@@ -92,7 +92,8 @@ export class IncomingQemu {
     const timer = setTimeout(() => this.#fail(`did not load its state within ${LOAD_TIMEOUT_MS} ms`), LOAD_TIMEOUT_MS);
     try {
       const value = await this.#shut.promise;
-      if (value !== 0) throw new FerryError('FERRY_INCOMING', `The incoming QEMU of VM "${this.#vm}" refused the state`);
+      if (value !== 0)
+        throw new FerryError('FERRY_INCOMING', `The incoming QEMU of VM "${this.#vm}" refused the state`);
     } finally {
       clearTimeout(timer);
     }

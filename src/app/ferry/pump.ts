@@ -59,7 +59,11 @@ export class Pump implements VmStreamSink {
     const lanes = init.lanes.ports.length;
     this.#isSide = init.blocks.map((block) => !block.direct);
     this.#side = new SidePages(init.blocks.map((block) => block.name));
-    const blocks = init.blocks.map(({ name, usedBytes, direct }) => ({ name, pageCount: usedBytes / 4096, side: !direct }));
+    const blocks = init.blocks.map(({ name, usedBytes, direct }) => ({
+      name,
+      pageCount: usedBytes / 4096,
+      side: !direct,
+    }));
     this.#table = new PageTable(blocks, lanes);
     this.#scheduler = new Scheduler({
       table: this.#table,
@@ -250,7 +254,16 @@ export class Pump implements VmStreamSink {
   #progress(nowMs: number): PumpProgress {
     const { pages, progress, timeToGoMs, round, pagesPending, dirtyPagesPerSecond, wireBytes, wireBytesPerSecond } =
       this.#scheduler.snapshot(nowMs);
-    return { pagesTotal: pages.total, progress, timeToGoMs, round, pagesPending, dirtyPagesPerSecond, wireBytes, wireBytesPerSecond };
+    return {
+      pagesTotal: pages.total,
+      progress,
+      timeToGoMs,
+      round,
+      pagesPending,
+      dirtyPagesPerSecond,
+      wireBytes,
+      wireBytesPerSecond,
+    };
   }
 
   #tellQemu(bytes: Uint8Array, done?: () => void): void {

@@ -16,13 +16,18 @@ const LEASE_MS = 60_000;
 export type Reserved = MessageOf<'reserved'>;
 
 /** Throws LinkError. */
-export async function dialDestination(host: FerryHost, destination: Peer): Promise<ControlConnection> {
+export async function dialDestination(
+  host: FerryHost,
+  destination: Peer,
+  signal?: AbortSignal,
+): Promise<ControlConnection> {
   return await dialControl({
     host: destination.host,
     port: destination.port,
     peerName: destination.name,
     tls: host.tls,
     timeoutMs: DIAL_TIMEOUT_MS,
+    signal,
   });
 }
 
@@ -44,27 +49,30 @@ export async function askDestination(connection: ControlConnection, request: Res
   return message.problems;
 }
 
-/** Throws FerryError FERRY_REFUSED, LinkError. */
-export async function reserveAtDestination(
-  connection: ControlConnection,
-  host: FerryHost,
-  request: MigrationRequest,
-  facts: SourceFacts,
-): Promise<Reserved> {
+export function reserveMessage(host: FerryHost, request: MigrationRequest, facts: SourceFacts): MessageOf<'reserve'> {
   const { destination, options } = request;
-  await connection.send({
+  return {
     type: 'reserve',
     request: reservationRequest(host, request, facts),
     lanes: options.lanes,
     compress: options.compress,
     blocks: facts.ram.blocks.map(({ name, usedBytes }) => ({ name, bytes: usedBytes })),
     advertise: { host: destination.host, port: destination.port },
-  });
-  const { message } = await connection.expect(['reserved', 'refused'], { timeoutMs: RESERVE_TIMEOUT_MS });
+  };
+}
+
+/** Throws FerryError FERRY_REFUSED, LinkError. */
+export async function reserveAtDestination(
+  connection: ControlConnection,
+  reserve: MessageOf<'reserve'>,
+  signal: AbortSignal,
+): Promise<Reserved> {
+  await connection.send(reserve);
+  const { message } = await connection.expect(['reserved', 'refused'], { timeoutMs: RESERVE_TIMEOUT_MS, signal });
   if (message.type === 'reserved') return message;
   const reasons = message.problems.map((problem) => problem.message);
-  throw new FerryError('FERRY_REFUSED', `Host "${destination.name}" refused: ${reasons.join(' ')}`, {
-    vm: request.vm.name,
+  throw new FerryError('FERRY_REFUSED', `Host "${connection.peerName}" refused: ${reasons.join(' ')}`, {
+    vm: reserve.request.spec.name,
     problems: reasons,
   });
 }

@@ -74,7 +74,9 @@ export class SourceDataPlane {
   /** QEMU may connect, and every lane has been accepted. Throws FerryError. */
   async ready(): Promise<void> {
     const timer = setTimeout(() => {
-      this.#listening.reject(new FerryError('FERRY_PEER_SILENT', `The lanes were not accepted within ${LISTEN_TIMEOUT_MS} ms`));
+      this.#listening.reject(
+        new FerryError('FERRY_PEER_SILENT', `The lanes were not accepted within ${LISTEN_TIMEOUT_MS} ms`),
+      );
     }, LISTEN_TIMEOUT_MS);
     try {
       await this.#listening.promise;
@@ -98,6 +100,7 @@ export class SourceDataPlane {
 
   async close(): Promise<void> {
     this.#closing ??= this.#pump.close();
+    this.#listening.reject(new FerryError('FERRY_CANCELLED', 'The migration was given up'));
     await this.#closing;
   }
 
@@ -181,7 +184,13 @@ export class SourceDataPlane {
       maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
       feedHold: facts.features.switchoverAck ? 'strict' : 'paced',
       fixedDowntimeMs: FIXED_DOWNTIME_MS + 2 * (connection.rttMs ?? 0),
-      lanes: { host: destination.host, ports: reserved.lanePorts, peerName: destination.name, tls, token: reserved.token },
+      lanes: {
+        host: destination.host,
+        ports: reserved.lanePorts,
+        peerName: destination.name,
+        tls,
+        token: reserved.token,
+      },
     };
   }
 }

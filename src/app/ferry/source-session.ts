@@ -28,7 +28,7 @@ import { MachineDriver } from './machine-driver.ts';
 import type { MigrationJournal } from './migration-journal.ts';
 import type { MigrationRecord } from './migration-record.ts';
 import type { FerryHost, MigrationRequest } from './ports.ts';
-import { dialDestination, reserveAtDestination, type Reserved } from './reservation.ts';
+import { dialDestination, reserveAtDestination, reserveMessage, type Reserved } from './reservation.ts';
 import { SourceDataPlane } from './source-data-plane.ts';
 import type { SourceFacts, SourceVm } from './source-vm.ts';
 
@@ -38,6 +38,15 @@ const ACTIVE_TIMEOUT_MS = 15_000;
 const RELEASED_TIMEOUT_MS = 2_000;
 const WATCH_MS = 250;
 
+/** Effects that only a migration without decision has. */
+const dataPlane: ReadonlySet<SourceEffect['type']> = new Set([
+  'reserve',
+  'startFeed',
+  'goSwitchover',
+  'sendEpilogue',
+  'releaseSourceQemu',
+]);
+
 export type SourceSessionParts = {
   readonly host: FerryHost;
   readonly journal: MigrationJournal;
@@ -45,8 +54,6 @@ export type SourceSessionParts = {
   readonly request: MigrationRequest;
   readonly source: SourceVm;
   readonly record: MigrationRecord;
-  /** Known for a new migration, absent after a restart: then no data plane exists any more. */
-  readonly facts: SourceFacts | null;
 };
 
 export class SourceSession {
@@ -57,7 +64,12 @@ export class SourceSession {
   readonly #finished = Promise.withResolvers<MigrationReport>();
   readonly #timer: NodeJS.Timeout;
   #connection: ControlConnection | null = null;
+  #facts: SourceFacts | null = null;
   #plane: SourceDataPlane | null = null;
+  /** Ends whatever the data plane waits for. */
+  readonly #abandon = new AbortController();
+  /** Effects of the data plane under way: none may outlive the decision to abort. */
+  readonly #copying = new Set<Promise<void>>();
   #epilogue: Uint8Array<ArrayBuffer> | null = null;
   #telling = false;
   #cpuAtStartMs = { agent: ownCpuMs(), qemu: 0 };
@@ -127,7 +139,10 @@ export class SourceSession {
   }
 
   #run(effect: SourceEffect): void {
-    this.#carryOut(effect).catch((error: unknown) => this.#failed(error));
+    const work = this.#carryOut(effect).catch((error: unknown) => this.#failed(error));
+    if (!dataPlane.has(effect.type)) return;
+    this.#copying.add(work);
+    void work.then(() => this.#copying.delete(work));
   }
 
   async #carryOut(effect: SourceEffect): Promise<void> {
@@ -207,13 +222,16 @@ export class SourceSession {
   // --- effects: up to the commit --------------------------------------------------------------------------------------
 
   async #reserve(): Promise<void> {
-    const { host, request, source, facts } = this.#parts;
-    if (facts === null) throw new Error('A recovered migration reserves nothing');
+    const { host, request, source } = this.#parts;
+    const signal = this.#abandon.signal;
+    const facts = await source.facts();
+    this.#facts = facts;
     await source.open(() => this.#onMonitorLost());
     await source.onStop(() => this.#parts.record.guestStopped(performance.now()));
-    const connection = await dialDestination(host, request.destination);
+    const connection = await dialDestination(host, request.destination, signal);
     this.#watchConnection(connection);
-    const reserved = await reserveAtDestination(connection, host, request, facts);
+    const message = reserveMessage(host, request, facts);
+    const reserved = await reserveAtDestination(connection, message, signal);
     await this.#openPlane(connection, reserved, facts);
     this.#tell({ type: 'reserved' });
   }
@@ -221,7 +239,15 @@ export class SourceSession {
   async #openPlane(connection: ControlConnection, reserved: Reserved, facts: SourceFacts): Promise<void> {
     const { request, host } = this.#parts;
     const plane = new SourceDataPlane(
-      { vm: request.vm, facts, destination: request.destination, tls: host.tls, options: request.options, reserved, connection },
+      {
+        vm: request.vm,
+        facts,
+        destination: request.destination,
+        tls: host.tls,
+        options: request.options,
+        reserved,
+        connection,
+      },
       {
         switchoverWanted: () => this.#tell({ type: 'switchoverWanted' }),
         guestStopped: (atMs) => {
@@ -240,13 +266,14 @@ export class SourceSession {
   }
 
   async #startFeed(): Promise<void> {
-    const { source, request, facts } = this.#parts;
-    if (facts === null || this.#plane === null) return;
-    await source.startFeed(facts, this.#plane.socketPath, request.options.downtimeTargetMs);
+    const { source, request } = this.#parts;
+    if (this.#facts === null || this.#plane === null) return;
+    await source.startFeed(this.#facts, this.#plane.socketPath, request.options.downtimeTargetMs);
   }
 
   async #goSwitchover(): Promise<void> {
-    const { source, facts, log } = this.#parts;
+    const { source, log } = this.#parts;
+    const facts = this.#facts;
     if (facts === null) return;
     log.info('migration.switchover', 'The guest is about to be stopped', { migration: this.id });
     await source.goSwitchover(facts);
@@ -276,13 +303,13 @@ export class SourceSession {
     const connection = this.#connection;
     if (connection === null || this.#epilogue === null) return;
     for (const { message, attachment } of epilogueMessages(this.#epilogue)) await connection.send(message, attachment);
-    await connection.expect(['prepared'], { timeoutMs: PREPARED_TIMEOUT_MS });
+    await connection.expect(['prepared'], { timeoutMs: PREPARED_TIMEOUT_MS, signal: this.#abandon.signal });
     this.#tell({ type: 'preparedReceived' });
   }
 
   async #release(): Promise<void> {
     this.#plane?.shut();
-    await this.#parts.source.waitForPostmigrate();
+    await this.#parts.source.waitForPostmigrate(this.#abandon.signal);
     this.#tell({ type: 'postmigrateReached' });
   }
 
@@ -322,7 +349,10 @@ export class SourceSession {
   }
 
   async #resume(): Promise<void> {
+    // A `migrate` still on its way to QEMU would start a migration that nobody ends.
+    this.#abandon.abort();
     await this.#plane?.close();
+    await Promise.all(this.#copying);
     const found = await this.#parts.source.resume();
     this.#tell({ type: found === 'running' ? 'sourceRunning' : 'sourceQemuGone' });
   }
@@ -378,14 +408,18 @@ export class SourceSession {
 
   #onMonitorLost(): void {
     if (this.#parts.source.isAlive) {
-      this.#tell({ type: 'failed', cause: { code: 'FERRY_QEMU', reason: 'The monitor of the source QEMU was closed' } });
+      this.#tell({
+        type: 'failed',
+        cause: { code: 'FERRY_QEMU', reason: 'The monitor of the source QEMU was closed' },
+      });
     } else this.#tell({ type: 'sourceQemuGone' });
   }
 
   #report(notice: SourceNotice, journal: MigrationJournal): void {
     const { log } = this.#parts;
     const facts = { migration: this.id, vm: this.vmName, notice };
-    if (notice === 'ownershipConflict') log.error('migration.inDoubt', 'Somebody started a guest that was given away', facts);
+    if (notice === 'ownershipConflict')
+      log.error('migration.inDoubt', 'Somebody started a guest that was given away', facts);
     else if (notice === 'stranded') {
       log.error('migration.inDoubt', 'Host lost the guest after the commit; decide with "vmferry resolve"', facts);
       this.#finishInDoubt({ code: 'FERRY_PEER', reason: 'The destination lost the guest after the commit' });

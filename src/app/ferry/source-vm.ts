@@ -119,9 +119,10 @@ export class SourceVm {
   }
 
   /** After SHUT(0). Throws MigrationControlError, QmpError. */
-  async waitForPostmigrate(): Promise<void> {
+  async waitForPostmigrate(signal: AbortSignal): Promise<void> {
     const state = await waitForRunState(await this.#monitor(), ['postmigrate', 'running'], {
       timeoutMs: POSTMIGRATE_TIMEOUT_MS,
+      signal,
     });
     if (state === 'running') throw new FerryError('FERRY_QEMU', `QEMU of VM "${this.vm.name}" resumed the guest`);
   }

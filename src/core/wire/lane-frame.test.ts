@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { writeU16, writeU32 } from '../bytes/big-endian.ts';
 import { LaneFrameError } from './lane-errors.ts';
 import {

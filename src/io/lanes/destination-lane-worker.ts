@@ -143,7 +143,11 @@ class DestinationLane {
         this.#acknowledge(socket);
         socket.end();
         break;
-      default:
+      case LaneFrameType.hello:
+      case LaneFrameType.accept:
+      case LaneFrameType.refuse:
+      case LaneFrameType.ack:
+      case LaneFrameType.verified:
         throw new LaneError('LANE_PROTOCOL', `The source sent frame type ${header.type} after its hello`);
     }
   }

@@ -91,7 +91,7 @@ export class GuestMemory {
   }
 
   #explain(error: unknown, block: Pick<MemoryBlock, 'name' | 'path'>, verb: string): LaneError {
-    const errno = String((error as NodeJS.ErrnoException | undefined)?.code ?? 'no bytes');
+    const errno = (error as NodeJS.ErrnoException | undefined)?.code ?? 'no bytes';
     const what = `Cannot ${verb} the guest's memory (${block.name} in ${block.path}): ${errno}. ${hintOf(errno)}`;
     return new LaneError(this.#code, what.trim(), { block: block.name, errno }, { cause: error });
   }

@@ -10,7 +10,18 @@ import { DestinationLanePool } from './destination-lane-pool.ts';
 import type { LaneError } from './errors.ts';
 import type { MemoryMap } from './lane-protocol.ts';
 import { SourceLanePool } from './source-lane-pool.ts';
-import { alpha, anyPort, beta, gamma, memoryFile, mixedPage, PAGE, Recorder, start, token } from './testing.ts';
+import {
+  alpha,
+  anyPort,
+  beta,
+  gamma,
+  memoryFile,
+  mixedPage,
+  PAGE,
+  Recorder,
+  start,
+  token,
+} from '../../../test/support/lane-fixture.ts';
 
 const bare = memoryFile();
 

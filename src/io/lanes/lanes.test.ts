@@ -16,7 +16,7 @@ import {
   SECOND_START,
   start,
   token,
-} from './testing.ts';
+} from '../../../test/support/lane-fixture.ts';
 
 test('two lanes place every page, through rewrites, in order', async (t) => {
   const from = memoryFile(mixedPage);

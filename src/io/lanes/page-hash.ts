@@ -8,12 +8,12 @@ import createXxHash from 'xxhash-wasm';
 export type PageHash = { high: number; low: number; readonly update: (bytes: Uint8Array) => void };
 
 export async function createPageHash(): Promise<PageHash> {
-  const { h64Raw } = await createXxHash();
+  const xxHash = await createXxHash();
   const hash = {
     high: 0,
     low: 0,
     update(bytes: Uint8Array): void {
-      const value = h64Raw(bytes);
+      const value = xxHash.h64Raw(bytes);
       hash.high = Number(value >> 32n);
       hash.low = Number(value & 0xffff_ffffn);
     },

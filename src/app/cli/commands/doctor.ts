@@ -7,7 +7,11 @@ import { exitCodes } from '../exit-codes.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import { formatTable } from '../table.ts';
 
-export type DoctorOptions = { readonly qemu?: readonly string[]; readonly stateFolder: string; readonly json?: boolean };
+export type DoctorOptions = {
+  readonly qemu?: readonly string[];
+  readonly stateFolder: string;
+  readonly json?: boolean;
+};
 
 export async function examine(options: DoctorOptions, console: Console): Promise<ExitCode> {
   const findings = await examineHost({ qemu: options.qemu ?? [], stateFolder: options.stateFolder });

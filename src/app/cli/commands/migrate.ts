@@ -32,20 +32,35 @@ export function addMigrateOptions(command: Command): Command {
     .addOption(new Option('--strategy <name>', `which pages when (default: ${strategy})`).choices(strategyNames))
     .addOption(new Option('--compress <mode>', `of pages (default: ${compress})`).choices(compressModes))
     .option('--lanes <n>', `connections and worker threads (default: ${lanes})`, wholeNumber)
-    .option('--max-bandwidth <rate>', 'of all lanes together, like 500mbit or 50MB/s (default: the link)', bytesPerSecond)
+    .option(
+      '--max-bandwidth <rate>',
+      'of all lanes together, like 500mbit or 50MB/s (default: the link)',
+      bytesPerSecond,
+    )
     .option('--downtime <time>', `target, like 300ms (default: ${downtimeTargetMs}ms)`, durationMs)
     .option('--max-rounds <n>', `of pre-copy before the guest is stopped anyway (default: ${maxRounds})`, wholeNumber)
     .option('--verify', 'compare all memory on both sides while the guest is stopped')
-    .option('--stall-timeout <time>', `abort when nothing moves for so long (default: ${stallTimeoutMs / 1000}s)`, durationMs)
+    .option(
+      '--stall-timeout <time>',
+      `abort when nothing moves for so long (default: ${stallTimeoutMs / 1000}s)`,
+      durationMs,
+    )
     .option('--json', 'print the report as one JSON object')
     .option('--events', 'print every view and the report as JSON lines (with --json: on standard error)');
 }
 
-export async function migrate(vm: string, destination: string, options: MigrateOptions, console: Console): Promise<ExitCode> {
+export async function migrate(
+  vm: string,
+  destination: string,
+  options: MigrateOptions,
+  console: Console,
+): Promise<ExitCode> {
   return await withAgent(console, options, async (client) => {
     const interrupt = new Interrupt(client, vm, console);
     try {
-      const started = await client.call('startMigration', { body: { vm, destination, options: requestOptions(options) } });
+      const started = await client.call('startMigration', {
+        body: { vm, destination, options: requestOptions(options) },
+      });
       await interrupt.started(started);
       const report = await follow(client, started, options, { console, interrupt });
       printReport(report, options, console);
@@ -87,7 +102,9 @@ async function follow(
       else if (event.type === 'view' && (!quiet || console.screen.width() !== null)) display.show(event.view);
     }
   } catch (error) {
-    display.note(`The agent was lost while VM "${vm}" was being moved (migration ${id}): when it is back, look with "vmferry show ${id}".`);
+    display.note(
+      `The agent was lost while VM "${vm}" was being moved (migration ${id}): when it is back, look with "vmferry show ${id}".`,
+    );
     throw error;
   }
   display.clear();

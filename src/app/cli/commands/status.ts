@@ -50,7 +50,10 @@ export function hostLines(host: HostView): string[] {
   const { memoryBytes: memory, vcpus } = host;
   const rows = [
     ['host', `${host.name}, vmferry ${host.version}, QEMU ${host.qemuVersion ?? 'not usable'}`],
-    ['memory', `${formatBytes(memory.used)} used, ${formatBytes(memory.reserved)} reserved of ${formatBytes(memory.capacity)}`],
+    [
+      'memory',
+      `${formatBytes(memory.used)} used, ${formatBytes(memory.reserved)} reserved of ${formatBytes(memory.capacity)}`,
+    ],
     ['vCPUs', `${vcpus.used} used, ${vcpus.reserved} reserved of ${vcpus.capacity}`],
     ['VMs', String(host.vms)],
     ['peers', host.peers.length === 0 ? 'none' : host.peers.join(', ')],
@@ -83,7 +86,8 @@ export function historyTable(reports: readonly MigrationReport[]): string[] {
 }
 
 function cancelText(accepted: boolean, view: MigrationView): string {
-  if (accepted) return `Migration ${view.id} of VM "${view.vm}" is being aborted; the guest goes on at host ${view.source}.`;
+  if (accepted)
+    return `Migration ${view.id} of VM "${view.vm}" is being aborted; the guest goes on at host ${view.source}.`;
   if (view.stage === 'ended') return `Migration ${view.id} of VM "${view.vm}" has ended already (${view.outcome}).`;
   return `Migration ${view.id} of VM "${view.vm}" is committed and cannot be aborted; it is being finished.`;
 }

@@ -5,11 +5,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, type TestContext } from 'node:test';
-import { createTestAuthority } from '../../../test/support/certificates.ts';
-import { DestinationLanePool, type DestinationLaneOptions } from './destination-lane-pool.ts';
-import type { LaneError } from './errors.ts';
-import type { LaneCounts, MemoryMap } from './lane-protocol.ts';
-import { SourceLanePool, type SourceLaneOptions } from './source-lane-pool.ts';
+import { createTestAuthority } from './certificates.ts';
+import { DestinationLanePool, type DestinationLaneOptions } from '../../src/io/lanes/destination-lane-pool.ts';
+import type { LaneError } from '../../src/io/lanes/errors.ts';
+import type { LaneCounts, MemoryMap } from '../../src/io/lanes/lane-protocol.ts';
+import { SourceLanePool, type SourceLaneOptions } from '../../src/io/lanes/source-lane-pool.ts';
 
 export const PAGE = 4096;
 /** Two blocks with a gap in the numbering, as there is when a block is not a multiple of 2 MiB. */
@@ -146,7 +146,7 @@ export function batchesOf(pages: readonly number[]): Uint32Array[] {
     }
     const batch = batches.at(-1)!;
     const sameRun =
-      batch.length > 0 && batch.at(-2)! + batch.at(-1)! === page && page % 512 !== 0 && page !== SECOND_START;
+      batch.length > 0 && page === batch.at(-2)! + batch.at(-1)! && page % 512 !== 0 && page !== SECOND_START;
     if (sameRun) batch[batch.length - 1]!++;
     else batch.push(page, 1);
     room--;
