@@ -6,7 +6,7 @@ import { AgentClient } from '../client/agent-client.ts';
 import type { RefusalError } from '../client/errors.ts';
 import { unixTransport } from '../client/unix-transport.ts';
 import { defaultMigrationOptions } from '../../core/model/migration.ts';
-import { startTestAgent, sampleReport, sampleSpec } from './testing.ts';
+import { startTestAgent, sampleSpec } from './testing.ts';
 import type { TestAgent } from './testing.ts';
 
 let at: TestAgent;
@@ -95,7 +95,12 @@ test('malformed requests name the field', async () => {
 
 test('a machine is adopted if its spec describes it', async () => {
   at.qemu.inspection = {
-    ...{ pid: 77, startTicks: 5, machine: 'pc-q35-7.2', qemuVersion: '7.2.22', accelerator: 'tcg', vcpus: 2 },
+    pid: 77,
+    startTicks: 5,
+    machine: 'pc-q35-7.2',
+    qemuVersion: '7.2.22',
+    accelerator: 'tcg',
+    vcpus: 2,
     memoryBytes: 2 * 1024 ** 3,
   };
   const adopt = (memory: string) =>
@@ -113,7 +118,7 @@ test('a machine is adopted if its spec describes it', async () => {
 test('a machine migrates with events, and is known afterwards by where it went', async () => {
   await start();
   const view = await client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } });
-  assert.deepEqual(at.ferry.running.at(-1)?.request.options, defaultMigrationOptions);
+  assert.deepEqual(at.ferry.options.at(-1), defaultMigrationOptions);
   assert.equal((await client.call('showVm', { params: { name: 'web' } })).state, 'migrating');
   await assert.rejects(
     client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } }),
@@ -173,25 +178,39 @@ test('a restarted agent finds its machines again, and what has ended meanwhile i
   const second = at.qemu.started.at(-1);
   assert.equal(second?.spec.name, 'second');
   at.qemu.alive.delete(Math.max(...at.qemu.alive));
-  at.ferry.recovered = [sampleReport({ id: 'undone', outcome: 'aborted' })];
+  at.ferry.leftUndone = [{ id: 'undone', vm: 'web' }];
   await at.restart();
   const { vms } = await client.call('listVms', {});
   assert.deepEqual(
     vms.map(({ name, state }) => [name, state]),
     [
       ['second', 'gone'],
-      ['web', 'running'],
+      ['web', 'migrating'],
     ],
   );
-  assert.equal((await client.call('showMigration', { params: { id: 'undone' } })).report?.outcome, 'aborted');
+  await at.ferry.running.at(-1)?.end('failed', { guest: 'in doubt' });
+  for await (const event of client.events('undone'))
+    if (event.type === 'report') assert.equal(event.report.guest, 'in doubt');
+  const stop = () => client.call('stopVm', { params: { name: 'web' }, body: { force: true } });
+  await assert.rejects(stop(), refusedWith('VM_MIGRATING'), 'a machine in doubt is not touched');
+  await client.call('resolveMigration', { params: { id: 'undone' }, body: { word: 'discard' } });
+  assert.deepEqual(at.ferry.resolved, ['undone discard']);
+  await stop();
+  at.ferry.leftUndone = [];
   assert.equal((await start({ name: 'second' })).state, 'running', 'the name of a gone machine is free');
 });
 
 test('as a destination it reserves, starts, discards and activates', async () => {
   const host = at.host();
   const request = {
-    ...{ migrationId: 'in1', sourceHost: 'host-b', spec: sampleSpec({ name: 'guest' }), qemuVersion: '10.0.2' },
-    ...{ machine: 'pc-q35-7.2', leaseMs: 1000 },
+    migrationId: 'in1',
+    sourceHost: 'host-b',
+    spec: sampleSpec({ name: 'guest' }),
+    qemuVersion: '10.0.2',
+    ...{
+      machine: 'pc-q35-7.2',
+      leaseMs: 1e3,
+    },
   };
   assert.deepEqual(await host.preflight(request), []);
   await host.reserve(request);

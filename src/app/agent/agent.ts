@@ -1,17 +1,15 @@
 /**
  * The daemon of one host, put together and taken apart.
  *
- * Start: lock the state folder, find the QEMUs of an earlier run, let the destination side settle its migrations, listen
- * for peers (a recovering source must be able to reach a recovering destination), let the source side settle its own,
- * and meanwhile answer on the unix socket; what touches machines waits for the recovery.
- * Stop: abort what is not committed, finish what is, close. QEMUs keep running.
+ * Start: lock the state folder, find the QEMUs of an earlier run, take up the migrations that the journal says are open
+ * (they hold their machines; settling them may need the other host and goes on in the background), listen for peers and
+ * on the unix socket. Stop: abort what is not committed, finish what is, close. QEMUs keep running.
  */
 import { lstatSync, mkdirSync, rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import type { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiError } from '../../core/api/errors.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { cpuCount, hostMemory } from '../../io/hoststat/host-stat.ts';
 import type { FerryHost, Peer, TlsIdentity } from '../ferry/ports.ts';
@@ -22,7 +20,7 @@ import { createHandlers } from './handlers.ts';
 import { History } from './history.ts';
 import { createHttpApi } from './http-server.ts';
 import type { Handlers, HttpApi } from './http-server.ts';
-import { RECOVERY_WAIT_MS, SHUTDOWN_MS_MAX, VCPUS_PER_CPU, WATCH_INTERVAL_MS } from './limits.ts';
+import { SHUTDOWN_MS_MAX, VCPUS_PER_CPU, WATCH_INTERVAL_MS } from './limits.ts';
 import { Migrations } from './migrations.ts';
 import type { FerryPort } from './migrations.ts';
 import type { QemuPort } from './qemu-port.ts';
@@ -33,7 +31,7 @@ import { Vms } from './vms.ts';
 
 /** The destination side of app/ferry and the port for peers: bound to real ones in run-agent.ts. */
 export type PeerService = {
-  /** Settles what an earlier run left undone at this host as a destination. */
+  /** Opens the journal and takes up what an earlier run left undone; returns before that is settled. */
   recover(): Promise<void>;
   /** Listens for other hosts; `onHttp` gets the connections that speak HTTP. */
   listen(onHttp: (socket: Socket, peerName: string) => void): Promise<void>;
@@ -50,8 +48,6 @@ export type AgentParts = {
 };
 
 export type RunningAgent = {
-  /** Fulfilled when the recovery after the start is over. */
-  readonly recovered: Promise<void>;
   /** Idempotent; returns when everything is closed. */
   readonly stop: () => Promise<void>;
 };
@@ -94,24 +90,28 @@ async function assemble(config: AgentConfig, parts: AgentParts, frame: Frame): P
   const peers = Object.keys(config.peers);
   const migrations = new Migrations({ host, peers, vms, history, ferry: parts.ferry, log });
   const service = parts.peerService(host);
-  open.push(() => service.close());
+  open.push(() => atMost(SHUTDOWN_MS_MAX, service.close()));
   await service.recover();
-
-  const recovered = migrations.recover();
-  recovered.catch((error: unknown) => log.error('agent.recovery', 'The recovery of migrations failed', { error }));
+  migrations.takeUp();
   const handlers = createHandlers({
-    ...{ host: config.name, version: parts.version, peers, vms, migrations, reservations, admission, history },
-    settled: () => settledWithin(recovered, RECOVERY_WAIT_MS),
+    host: config.name,
+    version: parts.version,
+    peers,
+    vms,
+    migrations,
+    reservations,
+    admission,
+    history,
   });
   await listen(config, { handlers, service, open, log });
   const watch = setInterval(() => vms.watch(), WATCH_INTERVAL_MS);
   open.push(() => clearInterval(watch));
   let stopped: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
-    await Promise.race([migrations.shutdown(), sleep(SHUTDOWN_MS_MAX, undefined, { ref: false })]);
+    await atMost(SHUTDOWN_MS_MAX, migrations.shutdown());
     await frame.closeAll();
   };
-  return { recovered, stop: async () => await (stopped ??= stop()) };
+  return { stop: async () => await (stopped ??= stop()) };
 }
 
 type Listening = {
@@ -152,14 +152,9 @@ function capacityOf({ capacity }: AgentConfig): { memoryBytes: number; vcpus: nu
   };
 }
 
-async function settledWithin(recovered: Promise<void>, waitMs: number): Promise<void> {
-  const over = Symbol('over');
-  const first = await Promise.race([recovered.catch(() => undefined), sleep(waitMs, over, { ref: false })]);
-  if (first !== over) return;
-  throw new ApiError(
-    'RECOVERING',
-    'The agent is still settling migrations of its last run, for which it needs the other hosts; try again later.',
-  );
+/** Waits for the work, but no longer than this: a migration in doubt may wait for the other host for ever. */
+async function atMost(ms: number, work: Promise<void>): Promise<void> {
+  await Promise.race([work, sleep(ms, undefined, { ref: false })]);
 }
 
 /** Removes the socket of an agent that died. Throws AgentError SOCKET_IN_USE when someone answers on it. */

@@ -19,23 +19,19 @@ export type HandlerParts = {
   readonly reservations: Reservations;
   readonly admission: AdmissionParts;
   readonly history: History;
-  /** Waits until what an earlier run left undone is settled. Throws ApiError RECOVERING when that takes long. */
-  readonly settled: () => Promise<void>;
 };
 
 export function createHandlers(parts: HandlerParts): Handlers {
-  const { vms, migrations, history, settled } = parts;
+  const { vms, migrations, history } = parts;
   return {
     health: async () => await Promise.resolve({ status: 'ok', name: parts.host }),
     host: async () => await hostView(parts),
     listVms: async () => ({ vms: await vms.list() }),
     showVm: async ({ params }) => await vms.show(params.name),
     startVm: async ({ body }) => {
-      await settled();
       return await startVm(body.spec, parts);
     },
     adoptVm: async ({ body }) => {
-      await settled();
       const { name, spec, qmp, qga } = body;
       if (spec.name !== name) {
         throw new ApiError(
@@ -46,11 +42,9 @@ export function createHandlers(parts: HandlerParts): Handlers {
       return await vms.adopt(spec, qmp, qga ?? null);
     },
     stopVm: async ({ params, body }) => {
-      await settled();
       return await vms.stop(params.name, body);
     },
     startMigration: async ({ body }, signal) => {
-      await settled();
       return await migrations.start(body, signal);
     },
     listMigrations: async () => await Promise.resolve({ migrations: migrations.list() }),
@@ -58,6 +52,10 @@ export function createHandlers(parts: HandlerParts): Handlers {
     migrationEvents: ({ params }, signal) => migrations.events(params.id, signal),
     cancelMigration: async ({ params }) =>
       await Promise.resolve(migrations.cancel(params.id, 'A person asked for the abort')),
+    resolveMigration: async ({ params, body }) => {
+      migrations.resolve(params.id, body.word);
+      return await Promise.resolve({ id: params.id, word: body.word });
+    },
     history: async ({ query }) => await Promise.resolve({ reports: history.list(query) }),
     openapi: async () => await Promise.resolve(openapiDocument(parts.version)),
   };

@@ -8,8 +8,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError } from '../../core/api/errors.ts';
 import type { MigrationEvent } from '../../core/api/events.ts';
-import type { MigrationState, StartMigrationRequest } from '../../core/api/schemas.ts';
-import type { MigrationReport, MigrationView } from '../../core/model/migration.ts';
+import type { MigrationState, ResolveWord, StartMigrationRequest } from '../../core/api/schemas.ts';
+import type { MigrationView } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import type { FerryHost, MigrationRequest, Peer, RunningMigration } from '../ferry/ports.ts';
@@ -22,8 +22,10 @@ import type { Vms } from './vms.ts';
 export type FerryPort = {
   start(host: FerryHost, request: MigrationRequest, log: Logger): RunningMigration;
   preflight(host: FerryHost, request: MigrationRequest): Promise<Problem[]>;
-  /** Ends what an earlier run of the agent left undone. Returns the report of each. */
-  recover(host: FerryHost, log: Logger): Promise<readonly MigrationReport[]>;
+  /** What an earlier run of the agent left undone and is being settled. */
+  recovered(): readonly RunningMigration[];
+  /** A person's word about a migration in doubt, on either side of it. Throws FerryError when there is no such one. */
+  resolve(migrationId: string, word: ResolveWord): void;
 };
 
 export type MigrationsParts = {
@@ -114,17 +116,20 @@ export class Migrations {
     if (report !== null) yield { type: 'report', report } as MigrationEvent;
   }
 
-  /** Finishes what an earlier run of the agent left undone. Call before any machine may be touched. */
-  async recover(): Promise<void> {
-    const { ferry, host, history, log } = this.#parts;
-    const reports = await ferry.recover(host, log);
-    for (const report of reports) {
-      history.add(report);
-      log.info('agent.recovery', `Migration ${report.id} of VM "${report.vm}": ${report.outcome}, ${report.guest}`, {
-        id: report.id,
-        vm: report.vm,
-      });
+  /** Takes up what an earlier run of the agent left undone. Call before any machine may be touched. */
+  takeUp(): void {
+    for (const migration of this.#parts.ferry.recovered()) {
+      const { id, vm } = migration.view();
+      this.#parts.vms.claimForRecovery(vm, id);
+      this.#running.set(id, { migration, ended: this.#finish(migration, vm) });
     }
+  }
+
+  /** A person decides about a migration in doubt. Throws ApiError MIGRATION_UNKNOWN, FerryError. */
+  resolve(id: string, word: ResolveWord): void {
+    this.#parts.ferry.resolve(id, word);
+    this.#parts.log.warn('migration.resolved', `A person decided about migration ${id}: ${word}`, { id, word });
+    this.#parts.vms.releaseAll(id);
   }
 
   /** Aborts what is not committed, waits for what is. No migration starts afterwards. */
@@ -143,7 +148,8 @@ export class Migrations {
     } catch (error) {
       log.error('migration.failed', `The report of migration ${report.id} could not be kept`, { ...facts, error });
     }
-    vms.release(vm, migration.id);
+    // Nobody may touch a machine in doubt: the other host may own the guest. A person's word frees it.
+    if (report.guest !== 'in doubt') vms.release(vm, migration.id);
     this.#running.delete(migration.id);
     const message = `Migration of VM "${vm}" ${report.outcome}: ${report.reason}`;
     if (report.outcome === 'completed') log.info('migration.completed', message, facts);

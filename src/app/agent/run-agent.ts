@@ -38,7 +38,8 @@ export async function runAgent(configFile: string): Promise<void> {
     ferry: {
       start: (_host, request) => ferryOf(service).start(request),
       preflight: async (_host, request) => await ferryOf(service).preflight(request),
-      recover: async () => await Promise.all(ferryOf(service).recovered.map(async ({ done }) => await done)),
+      recovered: () => ferryOf(service).recovered,
+      resolve: (migrationId, word) => ferryOf(service).resolve(migrationId, word),
     },
     peerService: (host) => (service = new FerryService(config, host, log, version)),
   });

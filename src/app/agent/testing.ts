@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defaultMigrationOptions } from '../../core/model/migration.ts';
-import type { MigrationReport, MigrationView, Outcome } from '../../core/model/migration.ts';
+import type { MigrationOptions, MigrationReport, MigrationView, Outcome } from '../../core/model/migration.ts';
 import { vmSpecSchema } from '../../core/model/vm.ts';
 import type { Problem, VmSpec } from '../../core/model/vm.ts';
 import { silentLogger } from '../../io/log/logger.ts';
@@ -44,8 +44,15 @@ export class FakeQemu implements QemuPort {
     const pid = this.#nextPid++;
     this.alive.add(pid);
     return {
-      ...{ pid, startTicks: 7, qmpPath: `${request.runFolder}/qmp.sock`, qgaPath: null },
-      ...{ machine: 'pc-q35-10.0', qemuVersion: '10.0.2', accelerator: 'tcg' },
+      pid,
+      startTicks: 7,
+      qmpPath: `${request.runFolder}/qmp.sock`,
+      qgaPath: null,
+      ...{
+        machine: 'pc-q35-10.0',
+        qemuVersion: '10.0.2',
+        accelerator: 'tcg',
+      },
     };
   }
 
@@ -88,33 +95,45 @@ export class FakeQemu implements QemuPort {
 export class FakeFerry implements FerryPort {
   problems: Problem[] = [];
   tooLate = false;
-  recovered: MigrationReport[] = [];
-  readonly running: { request: MigrationRequest; end: (outcome: Outcome) => Promise<void> }[] = [];
+  leftUndone: { id: string; vm: string }[] = [];
+  readonly resolved: string[] = [];
+  readonly options: MigrationOptions[] = [];
+  readonly running: { id: string; end: (outcome: Outcome, change?: Partial<MigrationReport>) => Promise<void> }[] = [];
 
   start(host: FerryHost, request: MigrationRequest): RunningMigration {
-    const done = Promise.withResolvers<MigrationReport>();
-    const end = async (outcome: Outcome): Promise<void> => {
-      if (outcome === 'completed') await host.vmHandedOver(request.vm.name, request.destination.name);
-      done.resolve(sampleReport({ id: request.id, vm: request.vm.name, outcome }));
-    };
-    this.running.push({ request, end });
-    return {
-      id: request.id,
-      view: () => sampleView({ id: request.id, vm: request.vm.name }),
-      cancel: () => {
-        if (!this.tooLate) void end('aborted');
-        return !this.tooLate;
-      },
-      done: done.promise,
-    };
+    const { id, vm, destination } = request;
+    this.options.push(request.options);
+    return this.#run(id, vm.name, async () => await host.vmHandedOver(vm.name, destination.name));
   }
 
   async preflight(): Promise<Problem[]> {
     return await Promise.resolve(this.problems);
   }
 
-  async recover(): Promise<readonly MigrationReport[]> {
-    return await Promise.resolve(this.recovered);
+  recovered(): readonly RunningMigration[] {
+    return this.leftUndone.map(({ id, vm }) => this.#run(id, vm, async () => undefined));
+  }
+
+  resolve(migrationId: string, word: string): void {
+    this.resolved.push(`${migrationId} ${word}`);
+  }
+
+  #run(id: string, vm: string, onCompleted: () => Promise<void>): RunningMigration {
+    const done = Promise.withResolvers<MigrationReport>();
+    const end = async (outcome: Outcome, change: Partial<MigrationReport> = {}): Promise<void> => {
+      if (outcome === 'completed') await onCompleted();
+      done.resolve(sampleReport({ id, vm, outcome, ...change }));
+    };
+    this.running.push({ id, end });
+    return {
+      id,
+      view: () => sampleView({ id, vm }),
+      cancel: () => {
+        if (!this.tooLate) void end('aborted');
+        return !this.tooLate;
+      },
+      done: done.promise,
+    };
   }
 }
 
@@ -139,15 +158,31 @@ export async function startTestAgent(change: Record<string, unknown> = {}): Prom
   let host: FerryHost | null = null;
   const start = async (): Promise<RunningAgent> =>
     await startAgent(config, {
-      ...{ version: '0.0.0', tls: { certPem: '', keyPem: '', caPem: '' }, log: silentLogger, qemu, ferry },
+      version: '0.0.0',
+      tls: {
+        certPem: '',
+        keyPem: '',
+        caPem: '',
+      },
+      log: silentLogger,
+      qemu,
+      ferry,
       peerService: (made) => {
         host = made;
-        return { recover: async () => undefined, listen: async () => undefined, close: async () => undefined };
+        return {
+          recover: async () => undefined,
+          listen: async () => undefined,
+          close: async () => undefined,
+        };
       },
     });
   const agents = [await start()];
   return {
-    ...{ config, qemu, ferry, folder, agent: agents[0] as RunningAgent },
+    config,
+    qemu,
+    ferry,
+    folder,
+    agent: agents[0] as RunningAgent,
     host: () => {
       if (host === null) throw new Error('the agent made no host');
       return host;
@@ -159,7 +194,10 @@ export async function startTestAgent(change: Record<string, unknown> = {}): Prom
     },
     remove: async () => {
       for (const agent of agents) await agent.stop();
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(folder, {
+        recursive: true,
+        force: true,
+      });
     },
   };
 }
@@ -179,9 +217,26 @@ export function sampleSpec(change: Record<string, unknown> = {}): VmSpec {
 
 export function sampleView(change: Partial<MigrationView> = {}): MigrationView {
   return {
-    ...{ id: 'm1', vm: 'web', source: 'host-a', destination: 'host-b', stage: 'preCopy', outcome: null, reason: null },
-    ...{ elapsedMs: 1200, progress: 0.4, timeToGoMs: 1800, round: 1, pagesTotal: 262_144, pagesPending: 100_000 },
-    ...{ dirtyPagesPerSecond: 5000, wireBytes: 80_000_000, wireBytesPerSecond: 110_000_000 },
+    id: 'm1',
+    vm: 'web',
+    source: 'host-a',
+    destination: 'host-b',
+    stage: 'preCopy',
+    outcome: null,
+    reason: null,
+    ...{
+      elapsedMs: 1200,
+      progress: 0.4,
+      timeToGoMs: 1800,
+      round: 1,
+      pagesTotal: 262144,
+      pagesPending: 1e5,
+    },
+    ...{
+      dirtyPagesPerSecond: 5e3,
+      wireBytes: 8e7,
+      wireBytesPerSecond: 11e7,
+    },
     ...change,
   };
 }
@@ -190,31 +245,82 @@ export function sampleReport(change: Partial<MigrationReport> = {}): MigrationRe
   const completed = (change.outcome ?? 'completed') === 'completed';
   const { strategy, compress, lanes, downtimeTargetMs, verify } = defaultMigrationOptions;
   return {
-    ...{
-      id: 'm1',
-      vm: 'web',
-      source: 'host-a',
-      destination: 'host-b',
-      startedAt: '2026-11-21T07:30:00.000Z',
-      strategy,
+    id: 'm1',
+    vm: 'web',
+    source: 'host-a',
+    destination: 'host-b',
+    startedAt: '2026-11-21T07:30:00.000Z',
+    strategy,
+    options: {
+      prune: null,
+      compress,
+      delta: null,
+      lanes,
+      maxBandwidth: null,
+      downtimeTargetMs,
+      verify,
     },
-    options: { prune: null, compress, delta: null, lanes, maxBandwidth: null, downtimeTargetMs, verify },
     outcome: 'completed',
     reason: completed ? 'what was left fitted the downtime target' : 'a person asked for the abort',
     code: completed ? null : 'FERRY_CANCELLED',
     guest: completed ? 'running at destination' : 'running at source',
-    ...{ totalMs: 3400, downtimeMs: completed ? 120 : null },
+    ...{
+      totalMs: 3400,
+      downtimeMs: completed ? 120 : null,
+    },
     stagesMs: {
-      ...{ preMigration: 150, reservation: 350, preCopy: 2700, stopAndCopy: 120, commitment: 30, activation: 50 },
+      ...{
+        preMigration: 150,
+        reservation: 350,
+        preCopy: 2700,
+        stopAndCopy: 120,
+        commitment: 30,
+        activation: 50,
+      },
     },
     rounds: [
-      { round: 1, ms: 2400, pagesSent: 60_000, wireBytes: 78_000_000, pagesDirtied: 9000 },
-      { round: 2, ms: 300, pagesSent: 9000, wireBytes: 9_500_000, pagesDirtied: 1100 },
+      {
+        round: 1,
+        ms: 2400,
+        pagesSent: 6e4,
+        wireBytes: 78e6,
+        pagesDirtied: 9e3,
+      },
+      {
+        round: 2,
+        ms: 300,
+        pagesSent: 9e3,
+        wireBytes: 95e5,
+        pagesDirtied: 1100,
+      },
     ],
-    pages: { total: 262_144, sent: 70_100, resent: 10_100, zero: 202_144, pruned: null, delta: null, pulled: null },
-    bytes: { wire: 89_000_000, raw: 287_129_600 },
-    cpuMs: { source: { agent: 900, qemu: 700 }, destination: { agent: 600, qemu: 90 } },
-    ...{ verified: false, predicted: null },
+    pages: {
+      total: 262144,
+      sent: 70100,
+      resent: 10100,
+      zero: 202144,
+      pruned: null,
+      delta: null,
+      pulled: null,
+    },
+    bytes: {
+      wire: 89e6,
+      raw: 287129600,
+    },
+    cpuMs: {
+      source: {
+        agent: 900,
+        qemu: 700,
+      },
+      destination: {
+        agent: 600,
+        qemu: 90,
+      },
+    },
+    ...{
+      verified: false,
+      predicted: null,
+    },
     ...change,
   };
 }

@@ -167,6 +167,19 @@ export class Vms {
     }
   }
 
+  /** Gives a machine to a migration that is being settled after a restart; one that is gone has nothing to give. */
+  claimForRecovery(name: string, migrationId: string): void {
+    const entry = this.#entries.get(name);
+    if (entry !== undefined && entry.process?.incoming === null) entry.migration = migrationId;
+  }
+
+  /** Frees whatever a migration holds here, but for an incoming machine. */
+  releaseAll(migrationId: string): void {
+    for (const [name, { process }] of this.#entries) {
+      if (process?.incoming !== migrationId) this.release(name, migrationId);
+    }
+  }
+
   release(name: string, migrationId: string): void {
     const entry = this.#entries.get(name);
     if (entry?.migration === migrationId) entry.migration = null;

@@ -46,8 +46,8 @@ function whereaboutsText({ guest, source, destination, id }: MigrationReport): s
       return `The guest is paused at host ${source}; continue it there.`;
     case 'in doubt':
       return (
-        `The guest is stopped and it is in doubt which host owns it: let the agents of ${source} and ${destination} ` +
-        `reach each other, and look with "vmferry show ${id}".`
+        `The guest is in doubt: ${destination} was to take it over and does not answer. Let the agents of ${source} and ` +
+        `${destination} reach each other and it is settled; if one is lost for good, decide with "vmferry resolve ${id}".`
       );
     case 'lost':
       return 'The guest is lost: neither host has it; start it again.';

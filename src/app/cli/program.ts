@@ -1,5 +1,5 @@
 /** The command line: every command, its options and its help. What they do is in commands/. */
-import { Command, Option } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { packageVersion } from '../agent/package-version.ts';
 import { durationMs, wholeNumber } from './arguments.ts';
 import { defaultSocket } from './console.ts';
@@ -7,7 +7,7 @@ import type { CommonOptions, Console } from './console.ts';
 import { exitCodeTexts } from './exit-codes.ts';
 import { addMigrateOptions, migrate } from './commands/migrate.ts';
 import type { MigrateOptions } from './commands/migrate.ts';
-import { cancelMigration, showHistory, showMigration, showStatus } from './commands/status.ts';
+import { cancelMigration, resolveMigration, showHistory, showMigration, showStatus } from './commands/status.ts';
 import type { HistoryOptions } from './commands/status.ts';
 import { adoptVm, listVms, showVm, startVm, stopVm } from './commands/vm.ts';
 import type { AdoptOptions, StopOptions } from './commands/vm.ts';
@@ -33,6 +33,7 @@ export function createProgram(console: Console, done: (exitCode: number) => void
     .addHelpText('after', epilogue);
   const frame = { program, console, done };
   addMigrationCommands(frame);
+  addResolveCommand(frame);
   addVmCommands(frame);
   addHostCommands(frame);
   addLabCommands(frame);
@@ -93,6 +94,24 @@ function addMigrationCommands({ program, console, done }: Frame): void {
       done(await showMigration(id, command.optsWithGlobals<CommonOptions>(), console)),
     );
 }
+
+function addResolveCommand({ program, console, done }: Frame): void {
+  program
+    .command('resolve')
+    .description('decide about a migration in doubt, for this host: "run" the guest here, or "discard" what is here')
+    .argument('<id>')
+    .addArgument(new Argument('<word>').choices(['run', 'discard']))
+    .addOption(json)
+    .addHelpText('after', resolveHelp)
+    .action(async (id: string, word: 'run' | 'discard', _own, command: Command) =>
+      done(await resolveMigration(id, word, command.optsWithGlobals<CommonOptions>(), console)),
+    );
+}
+
+const resolveHelp = `
+Only for a migration whose other host cannot be reached any more. Saying "run" at a host while
+the guest runs, or may come back, at the other one makes two guests write to the same disks:
+make sure first that the other host is off or its QEMU is gone.`;
 
 function addVmCommands({ program, console, done }: Frame): void {
   const vm = program.command('vm').description('the virtual machines of this host');

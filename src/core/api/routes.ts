@@ -128,6 +128,16 @@ export const routes = {
     response: shape.cancelResultSchema,
     status: 200,
   },
+  resolveMigration: {
+    method: 'POST',
+    path: '/migrations/{id}/resolve',
+    audience: 'local',
+    summary: 'A person decides about a migration in doubt, for this host: run the guest here, or discard what is here',
+    params: shape.migrationParamsSchema,
+    body: shape.resolveRequestSchema,
+    response: shape.resolveResultSchema,
+    status: 200,
+  },
   history: {
     method: 'GET',
     path: '/history',

@@ -65,6 +65,9 @@ export const startMigrationRequestSchema = z.strictObject({
   destination: hostNameSchema,
   options: migrationOptionsSchema.prefault({}),
 });
+/** Of a person, about this host's part of a migration in doubt: the guest shall run here, or what is here be dropped. */
+export const resolveWords = ['run', 'discard'] as const;
+export const resolveRequestSchema = z.strictObject({ word: z.enum(resolveWords) });
 export const vmParamsSchema = z.strictObject({ name: vmNameSchema });
 export const migrationParamsSchema = z.strictObject({ id: migrationIdSchema });
 export const historyQuerySchema = z.strictObject({
@@ -189,10 +192,12 @@ export const cancelResultSchema = z.object({
   accepted: z.boolean(),
   view: migrationViewSchema,
 });
+export const resolveResultSchema = z.object({ id: z.string(), word: z.enum(resolveWords) });
 export const healthSchema = z.object({ status: z.literal('ok'), name: z.string() });
 
 export type MigrationState = z.infer<typeof migrationStateSchema>;
 export type CancelResult = z.infer<typeof cancelResultSchema>;
+export type ResolveWord = (typeof resolveWords)[number];
 export type StartMigrationRequest = z.infer<typeof startMigrationRequestSchema>;
 export type AdoptVmRequest = z.infer<typeof adoptVmRequestSchema>;
 export type StopVmRequest = z.infer<typeof stopVmRequestSchema>;

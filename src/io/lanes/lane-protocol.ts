@@ -31,7 +31,7 @@ export type LaneTls = { readonly certPem: string; readonly keyPem: string; reado
 export const BATCH_PAGES_MAX = 256;
 /** Most `zeroRuns` in one batch, each of at most 512 pages. */
 export const BATCH_ZERO_RUNS_MAX = 256;
-/** A good size of one verify: 64 MiB keep a lane busy for some 20 ms. Larger ones are cut into such pieces. */
+/** A good size of one verify: 64 MiB are some 20 ms of work by the rates of reading and hashing. Larger ones are cut into such pieces. */
 export const VERIFY_PAGES_MAX = 16_384;
 
 export type SourceLaneInit = {

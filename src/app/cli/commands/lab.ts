@@ -46,7 +46,11 @@ function labLines(status: LabStatus): string[] {
     ...formatTable(
       ['HOST', 'ADDRESS', 'AGENT', 'PROCESSES', 'SOCKET'],
       status.hosts.map((host) => [
-        ...[host.name, host.address, host.agentAnswers ? 'answers' : 'silent', String(host.processes), host.socket],
+        host.name,
+        host.address,
+        host.agentAnswers ? 'answers' : 'silent',
+        String(host.processes),
+        host.socket,
       ]),
       'lllrl',
     ),

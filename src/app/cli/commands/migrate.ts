@@ -74,7 +74,11 @@ export async function migrate(
 function requestOptions(options: MigrateOptions): object {
   const { strategy, compress, lanes, maxRounds, verify } = options;
   const given = {
-    ...{ strategy, compress, lanes, maxRounds, verify },
+    strategy,
+    compress,
+    lanes,
+    maxRounds,
+    verify,
     maxBandwidthBytesPerSecond: options.maxBandwidth,
     downtimeTargetMs: options.downtime,
     stallTimeoutMs: options.stallTimeout,

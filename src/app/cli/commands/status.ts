@@ -26,6 +26,24 @@ export async function cancelMigration(id: string, options: CommonOptions, consol
   return result.accepted ? exitCodes.completed : exitCodes.refused;
 }
 
+/** A person's word about a migration in doubt, for the host whose agent is asked. */
+export async function resolveMigration(
+  id: string,
+  word: 'run' | 'discard',
+  options: CommonOptions,
+  console: Console,
+): Promise<ExitCode> {
+  const result = await withAgent(console, options, (client) =>
+    client.call('resolveMigration', { params: { id }, body: { word } }),
+  );
+  printResult(console, options, result, () => [
+    word === 'run'
+      ? `Decided: the guest of migration ${id} runs at this host. See "vmferry vm list".`
+      : `Decided: what this host has of migration ${id} is discarded. See "vmferry vm list".`,
+  ]);
+  return exitCodes.completed;
+}
+
 export type HistoryOptions = CommonOptions & { readonly limit?: number; readonly vm?: string };
 
 export async function showHistory(options: HistoryOptions, console: Console): Promise<ExitCode> {
@@ -78,8 +96,15 @@ export function historyTable(reports: readonly MigrationReport[]): string[] {
   return formatTable(
     ['ID', 'VM', 'FROM', 'TO', 'OUTCOME', 'TOTAL', 'DOWNTIME', 'WIRE', 'GUEST'],
     reports.map((report) => [
-      ...[report.id, report.vm, report.source, report.destination, report.outcome, formatMs(report.totalMs)],
-      ...[report.downtimeMs === null ? '-' : formatMs(report.downtimeMs), formatBytes(report.bytes.wire), report.guest],
+      report.id,
+      report.vm,
+      report.source,
+      report.destination,
+      report.outcome,
+      formatMs(report.totalMs),
+      report.downtimeMs === null ? '-' : formatMs(report.downtimeMs),
+      formatBytes(report.bytes.wire),
+      report.guest,
     ]),
     'lllllrrrl',
   );

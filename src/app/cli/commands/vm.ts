@@ -59,8 +59,15 @@ export function vmTable(vms: readonly VmView[]): string[] {
   return formatTable(
     ['NAME', 'STATE', 'VCPUS', 'MEMORY', 'MACHINE', 'QEMU', 'ACCEL', 'PID', 'MIGRATION'],
     vms.map((vm) => [
-      ...[vm.name, vm.state, String(vm.vcpus), formatBytes(vm.memoryBytes), vm.machine, vm.qemuVersion ?? '-'],
-      ...[vm.accelerator ?? '-', vm.pid === null ? '-' : String(vm.pid), vm.migration ?? '-'],
+      vm.name,
+      vm.state,
+      String(vm.vcpus),
+      formatBytes(vm.memoryBytes),
+      vm.machine,
+      vm.qemuVersion ?? '-',
+      vm.accelerator ?? '-',
+      vm.pid === null ? '-' : String(vm.pid),
+      vm.migration ?? '-',
     ]),
     'llrrlllrl',
   );
