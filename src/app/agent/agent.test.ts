@@ -207,10 +207,8 @@ test('as a destination it reserves, starts, discards and activates', async () =>
     sourceHost: 'host-b',
     spec: sampleSpec({ name: 'guest' }),
     qemuVersion: '10.0.2',
-    ...{
-      machine: 'pc-q35-7.2',
-      leaseMs: 1e3,
-    },
+    machine: 'pc-q35-7.2',
+    leaseMs: 1e3,
   };
   assert.deepEqual(await host.preflight(request), []);
   await host.reserve(request);

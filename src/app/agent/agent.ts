@@ -104,6 +104,8 @@ async function assemble(config: AgentConfig, parts: AgentParts, frame: Frame): P
     history,
   });
   await listen(config, { handlers, service, open, log });
+  // Booting a test guest takes seconds: found out now, not while a migration waits for it.
+  if (config.accelerator === 'auto') void qemu.kvmWorks().catch(() => undefined);
   const watch = setInterval(() => vms.watch(), WATCH_INTERVAL_MS);
   open.push(() => clearInterval(watch));
   let stopped: Promise<void> | null = null;

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { History } from './history.ts';
-import { sampleReport, sampleSpec } from './testing.ts';
+import { sampleReport } from '../../core/api/testing.ts';
+import { sampleSpec } from './testing.ts';
 
 test('reports come back as they were, newest first, and survive a restart', () => {
   const folder = mkdtempSync(join(tmpdir(), 'vmferry-history-'));

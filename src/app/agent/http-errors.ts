@@ -6,7 +6,12 @@ import { AppError, describeError } from '../../core/base/errors.ts';
 export function errorAnswer(error: unknown): { status: number; body: ErrorBody } {
   if (error instanceof AppError) {
     const problems = error instanceof ApiError ? [...error.problems] : [];
-    const body = { code: error.code as string, message: describeError(error), fields: plainFields(error), problems };
+    const body = {
+      code: error.code as string,
+      message: describeError(error).replaceAll('.: ', ': '),
+      fields: plainFields(error),
+      problems,
+    };
     return { status: httpStatusOf(body.code), body };
   }
   const status = statusOfFastify(error);

@@ -15,7 +15,7 @@ import { routes } from '../../core/api/routes.ts';
 import type { CheckedOf, ResponseOf, Route, RouteName } from '../../core/api/routes.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { errorAnswer } from './http-errors.ts';
-import { EVENT_STREAMS_MAX } from './limits.ts';
+import { EVENT_STREAMS_MAX, LAST_WORDS_MS } from './limits.ts';
 
 /** `signal` is aborted when the client goes away. */
 export type Handlers = {
@@ -83,14 +83,18 @@ export async function createHttpApi(audience: Route['audience'], handlers: Handl
   return {
     serve: (socket) => void app.server.emit('connection', socket),
     listenUnix: (path) => listenUnix(app, path),
-    close: async () => {
-      // The server was not opened by fastify, so fastify does not close it.
-      const closed = new Promise((resolve) => app.server.close(resolve));
-      app.server.closeAllConnections();
-      await closed;
-      await app.close();
-    },
+    close: () => closeServer(app),
   };
+}
+
+/** The server was not opened by fastify, so fastify does not close it. Event streams get a moment to say how it ended. */
+async function closeServer(app: FastifyInstance): Promise<void> {
+  const closed = new Promise((resolve) => app.server.close(resolve));
+  app.server.closeIdleConnections();
+  const timer = setTimeout(() => app.server.closeAllConnections(), LAST_WORDS_MS);
+  await closed;
+  clearTimeout(timer);
+  await app.close();
 }
 
 /** Only the owner may connect: the socket is made under a umask, so there is no moment at which others can. */

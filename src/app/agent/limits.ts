@@ -14,6 +14,8 @@ export const WATCH_INTERVAL_MS = 2_000;
 export const MONITOR_TIMEOUT_MS = 3_000;
 export const DISK_CHECK_MS = 5_000;
 export const QUIT_TIMEOUT_MS = 10_000;
+/** How long open requests may take when the agent stops. */
+export const LAST_WORDS_MS = 1_000;
 /** How long a migration that is being ended for a shutdown may take before the agent exits anyway. */
 export const SHUTDOWN_MS_MAX = 60_000;
 /** Bytes of sockaddr_un.sun_path without its end mark (linux/un.h). */

@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { defaultMigrationOptions } from '../../core/model/migration.ts';
-import type { MigrationOptions, MigrationReport, MigrationView, Outcome } from '../../core/model/migration.ts';
+import { sampleReport, sampleView } from '../../core/api/testing.ts';
+import type { MigrationOptions, MigrationReport, Outcome } from '../../core/model/migration.ts';
 import { vmSpecSchema } from '../../core/model/vm.ts';
 import type { Problem, VmSpec } from '../../core/model/vm.ts';
 import { silentLogger } from '../../io/log/logger.ts';
@@ -48,11 +48,9 @@ export class FakeQemu implements QemuPort {
       startTicks: 7,
       qmpPath: `${request.runFolder}/qmp.sock`,
       qgaPath: null,
-      ...{
-        machine: 'pc-q35-10.0',
-        qemuVersion: '10.0.2',
-        accelerator: 'tcg',
-      },
+      machine: 'pc-q35-10.0',
+      qemuVersion: '10.0.2',
+      accelerator: 'tcg',
     };
   }
 
@@ -213,114 +211,4 @@ export const sampleConfig = {
 
 export function sampleSpec(change: Record<string, unknown> = {}): VmSpec {
   return vmSpecSchema.parse({ name: 'web', memory: '1GiB', vcpus: 2, ...change });
-}
-
-export function sampleView(change: Partial<MigrationView> = {}): MigrationView {
-  return {
-    id: 'm1',
-    vm: 'web',
-    source: 'host-a',
-    destination: 'host-b',
-    stage: 'preCopy',
-    outcome: null,
-    reason: null,
-    ...{
-      elapsedMs: 1200,
-      progress: 0.4,
-      timeToGoMs: 1800,
-      round: 1,
-      pagesTotal: 262144,
-      pagesPending: 1e5,
-    },
-    ...{
-      dirtyPagesPerSecond: 5e3,
-      wireBytes: 8e7,
-      wireBytesPerSecond: 11e7,
-    },
-    ...change,
-  };
-}
-
-export function sampleReport(change: Partial<MigrationReport> = {}): MigrationReport {
-  const completed = (change.outcome ?? 'completed') === 'completed';
-  const { strategy, compress, lanes, downtimeTargetMs, verify } = defaultMigrationOptions;
-  return {
-    id: 'm1',
-    vm: 'web',
-    source: 'host-a',
-    destination: 'host-b',
-    startedAt: '2026-11-21T07:30:00.000Z',
-    strategy,
-    options: {
-      prune: null,
-      compress,
-      delta: null,
-      lanes,
-      maxBandwidth: null,
-      downtimeTargetMs,
-      verify,
-    },
-    outcome: 'completed',
-    reason: completed ? 'what was left fitted the downtime target' : 'a person asked for the abort',
-    code: completed ? null : 'FERRY_CANCELLED',
-    guest: completed ? 'running at destination' : 'running at source',
-    ...{
-      totalMs: 3400,
-      downtimeMs: completed ? 120 : null,
-    },
-    stagesMs: {
-      ...{
-        preMigration: 150,
-        reservation: 350,
-        preCopy: 2700,
-        stopAndCopy: 120,
-        commitment: 30,
-        activation: 50,
-      },
-    },
-    rounds: [
-      {
-        round: 1,
-        ms: 2400,
-        pagesSent: 6e4,
-        wireBytes: 78e6,
-        pagesDirtied: 9e3,
-      },
-      {
-        round: 2,
-        ms: 300,
-        pagesSent: 9e3,
-        wireBytes: 95e5,
-        pagesDirtied: 1100,
-      },
-    ],
-    pages: {
-      total: 262144,
-      sent: 70100,
-      resent: 10100,
-      zero: 202144,
-      pruned: null,
-      delta: null,
-      pulled: null,
-    },
-    bytes: {
-      wire: 89e6,
-      raw: 287129600,
-    },
-    cpuMs: {
-      source: {
-        agent: 900,
-        qemu: 700,
-      },
-      destination: {
-        agent: 600,
-        qemu: 90,
-      },
-    },
-    ...{
-      verified: false,
-      predicted: null,
-    },
-    ...change,
-  };
 }

@@ -3,7 +3,8 @@ import { AppError, describeError } from '../../core/base/errors.ts';
 import type { Problem } from '../../core/model/vm.ts';
 
 export function errorLines(error: unknown): string[] {
-  const text = describeError(error);
+  // Messages that end with a full stop are followed by their cause all the same.
+  const text = describeError(error).replaceAll('.: ', ': ');
   const sentence = `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
   const first = error instanceof AppError ? sentence : `Internal error: ${text}`;
   return [/[.!?]$/.test(first) ? first : `${first}.`, ...problemsOf(error).map(({ message }) => `  - ${message}`)];

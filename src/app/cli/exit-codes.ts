@@ -64,7 +64,7 @@ const usagePrefixes = ['UNIT_', 'CONFIG_', 'SPEC_', 'PKI_', 'IDENTITY_', 'LAB_',
 export function exitCodeOfError(error: unknown): ExitCode {
   if (!(error instanceof AppError)) return exitCodes.internal;
   const code: string = error.code;
-  const known = ofCode[code];
+  const known = Object.hasOwn(ofCode, code) ? ofCode[code] : undefined;
   if (known !== undefined) return known;
   if (error instanceof RefusalError) return exitCodeOfStatus(error.status);
   return usagePrefixes.some((prefix) => code.startsWith(prefix)) ? exitCodes.usage : exitCodes.internal;

@@ -13,18 +13,15 @@ export const stageWords: Readonly<Record<StageName | 'ended', string>> = {
 
 /** "pre-copy, round 2". */
 export function stageText(view: MigrationView): string {
+  if (view.stage === 'ended') return view.outcome ?? stageWords.ended;
   const word = stageWords[view.stage];
   return view.stage === 'preCopy' && view.round > 0 ? `${word}, round ${view.round}` : word;
 }
 
-/** Whole percents; 100 only when it has ended, and never beyond. */
+/** Whole percents; 100 only when it has completed, and never beyond. One that ended otherwise got nowhere: 0. */
 export function percentOf(view: MigrationView): number {
-  if (view.stage === 'ended') return view.outcome === 'completed' ? 100 : percentBelow(view.progress, 100);
-  return percentBelow(view.progress, 99);
-}
-
-function percentBelow(progress: number, max: number): number {
-  return Math.min(max, Math.max(0, Math.floor(progress * 100)));
+  if (view.stage === 'ended') return view.outcome === 'completed' ? 100 : 0;
+  return Math.min(99, Math.max(0, Math.floor(view.progress * 100)));
 }
 
 /** One sentence: what happened, where the guest is. */

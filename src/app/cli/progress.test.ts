@@ -5,7 +5,7 @@ import type { MigrationView } from '../../core/model/migration.ts';
 import { LiveDisplay } from './live-display.ts';
 import { percentOf } from './migration-words.ts';
 import { renderPlain, renderProgress } from './progress.ts';
-import { sampleView } from './testing.ts';
+import { sampleView } from '../../core/api/testing.ts';
 
 test('on a wide terminal', () => {
   assert.deepEqual(renderProgress(sampleView(), 80), [
@@ -38,6 +38,12 @@ test('in one line', () => {
     renderPlain(sampleView()),
     '  1.20 s  40 %  pre-copy, round 1: sending 880 Mbit/s, dirtied 19.5 MiB/s, left 391 MiB, sent 76.3 MiB, 1.80 s to go',
   );
+});
+
+test('the last line', () => {
+  const ended = (outcome: 'completed' | 'aborted') => renderPlain(sampleView({ stage: 'ended', outcome, progress: 1 }));
+  assert.equal(ended('completed'), '  1.20 s 100 %  completed: sent 76.3 MiB');
+  assert.equal(ended('aborted'), '  1.20 s        aborted: sent 76.3 MiB');
 });
 
 test('whatever the engine says, the bar stays within its frame and 100 % means done', () => {

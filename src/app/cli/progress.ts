@@ -27,14 +27,17 @@ export function renderProgress(view: MigrationView, width: number): string[] {
 
 /** The same in one line, for logs and pipes. */
 export function renderPlain(view: MigrationView): string {
-  const percent = `${percentOf(view)} %`.padStart(5);
+  const isOver = view.stage === 'ended' && view.outcome !== 'completed';
+  const percent = (isOver ? '' : `${percentOf(view)} %`).padStart(5);
   return `${formatMs(view.elapsedMs).padStart(8)} ${percent}  ${stageText(view)}: ${flowText(view)}${toGo(view)}`;
 }
 
 function flowText(view: MigrationView): string {
   const dirtied = `${formatBytes(view.dirtyPagesPerSecond * PAGE_BYTES)}/s`;
+  const sent = `sent ${formatBytes(view.wireBytes)}`;
+  if (view.stage === 'ended') return sent;
   const left = formatBytes(view.pagesPending * PAGE_BYTES);
-  return `sending ${formatRate(view.wireBytesPerSecond)}, dirtied ${dirtied}, left ${left}, sent ${formatBytes(view.wireBytes)}`;
+  return `sending ${formatRate(view.wireBytesPerSecond)}, dirtied ${dirtied}, left ${left}, ${sent}`;
 }
 
 function toGo(view: MigrationView): string {

@@ -8,7 +8,8 @@ import type { MigrationReport } from '../../core/model/migration.ts';
 import type { TransportRequest } from '../client/transport.ts';
 import { exitCodeTexts } from './exit-codes.ts';
 import { runCommand } from './run-command.ts';
-import { sampleReport, sampleView, TestConsole } from './testing.ts';
+import { sampleReport, sampleView } from '../../core/api/testing.ts';
+import { TestConsole } from './testing.ts';
 import type { Answer } from './testing.ts';
 
 const ok = (value: unknown, status = 200): Answer => ({ status, body: JSON.stringify(value) });
@@ -44,13 +45,11 @@ test('migrate --json prints nothing but the report', async () => {
     vm: 'web',
     destination: 'host-b',
     options: {
-      ...{
-        lanes: 4,
-        maxBandwidthBytesPerSecond: 125e6,
-        downtimeTargetMs: 500,
-        verify: true,
-        compress: 'none',
-      },
+      lanes: 4,
+      maxBandwidthBytesPerSecond: 125e6,
+      downtimeTargetMs: 500,
+      verify: true,
+      compress: 'none',
     },
   });
 });

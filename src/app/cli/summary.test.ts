@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { renderReport, roundToSum } from './summary.ts';
-import { sampleReport } from './testing.ts';
+import { sampleReport } from '../../core/api/testing.ts';
 
 test('a completed migration', () => {
   assert.deepEqual(renderReport(sampleReport()), [

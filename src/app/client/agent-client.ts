@@ -3,10 +3,10 @@
  *
  * Answers are checked against the schemas of core/api; an error answer is thrown as RefusalError with the agent's code.
  */
-import { z } from 'zod';
 import { errorBodySchema } from '../../core/api/errors.ts';
 import { EventDecoder } from '../../core/api/events.ts';
 import type { MigrationEvent } from '../../core/api/events.ts';
+import { describeIssues } from '../../core/api/issues.ts';
 import { pathOf, routes } from '../../core/api/routes.ts';
 import type { RequestOf, ResponseOf, Route, RouteName } from '../../core/api/routes.ts';
 import { ClientError, RefusalError } from './errors.ts';
@@ -43,7 +43,7 @@ export class AgentClient {
     if (answer.status !== route.status) throw refusal(answer.status, value);
     if (route.response === 'openapi') return value as ResponseOf<Name>;
     const parsed = route.response.safeParse(value);
-    if (!parsed.success) throw notUnderstood(name, z.prettifyError(parsed.error));
+    if (!parsed.success) throw notUnderstood(name, describeIssues(parsed.error, 'the answer').join('; '));
     return parsed.data as ResponseOf<Name>;
   }
 

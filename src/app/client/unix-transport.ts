@@ -57,5 +57,5 @@ function clientError(cause: unknown, socketPath: string, signal: AbortSignal | u
     return new ClientError('AGENT_SILENT', `The agent at ${socketPath} does not answer in time.`, fields);
   }
   const text = `The agent at ${socketPath} closed the connection before it had answered; it may have been stopped.`;
-  return new ClientError('AGENT_LOST', text, fields, { cause });
+  return new ClientError('AGENT_LOST', text, fields);
 }

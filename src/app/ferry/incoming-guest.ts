@@ -3,9 +3,10 @@
  * session says when to start, load, run or discard it.
  */
 import { randomBytes } from 'node:crypto';
+import type { Worker } from 'node:worker_threads';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import { ownCpuMs, processCpuMs } from '../../io/hoststat/process-stat.ts';
-import { DestinationLanePool } from '../../io/lanes/destination-lane-pool.ts';
+import { bootDestinationLanes, DestinationLanePool } from '../../io/lanes/destination-lane-pool.ts';
 import { assertMemoryAccess } from '../../io/qemu/guest-memory.ts';
 import { prepareDestination } from '../../io/qemu/migration-control.ts';
 import { migrationFeatures } from '../../io/qemu/migration-features.ts';
@@ -37,6 +38,8 @@ export class IncomingGuest {
   #vm: LocalVm | null;
   #qmp: QmpClient | null = null;
   #stream: IncomingQemu | null = null;
+  /** Lane threads that no pool owns yet. */
+  #booting: readonly Worker[] = [];
   #lanes: DestinationLanePool | null = null;
   #offer: ReservationOffer | null = null;
   #loadMs = 0;
@@ -61,6 +64,9 @@ export class IncomingGuest {
   /** Holds the reservation, starts QEMU, opens its stream and the lanes. Throws RefusedError, FerryError and others. */
   async start(message: ReserveMessage, peerName: string): Promise<void> {
     await this.#host.reserve(message.request);
+    // Both take their time, so both are started now.
+    const workers = bootDestinationLanes(message.lanes);
+    this.#booting = workers;
     const vm = await this.#host.startIncoming(this.#migrationId);
     this.#vm = vm;
     const qmp = await this.#monitor();
@@ -82,7 +88,9 @@ export class IncomingGuest {
         memory: memoryMap(ram, blocks, direct),
       },
       { onFailed: (error) => this.#laneFailed(error) },
+      workers,
     );
+    this.#booting = [];
     const lanePorts = await this.#lanes.ready();
     this.#offer = {
       token,
@@ -138,6 +146,7 @@ export class IncomingGuest {
     this.#closed = true;
     this.#stream?.close();
     this.#qmp?.close();
+    await Promise.all(this.#booting.map(async (worker) => await worker.terminate()));
     await this.#lanes?.terminate();
   }
 

@@ -14,6 +14,9 @@ export type PumpBlock = {
   readonly direct: boolean;
 };
 
+/** What the thread is started with, before anything else is known. */
+export type PumpBoot = { readonly lanes: number };
+
 export type PumpInit = {
   /** Unix socket on which the pump waits for QEMU. */
   readonly socketPath: string;
@@ -58,6 +61,8 @@ export type PumpTotals = {
 };
 
 export type ToPump =
+  /** First: go to work. */
+  | { readonly type: 'init'; readonly init: PumpInit }
   /** The strategy's wish to switch over has been put to QEMU: send the ack when the return path knows it. */
   | { readonly type: 'goSwitchover' }
   /** Compare every page with the destination; only while the guest is stopped and the lanes are drained. */

@@ -1,26 +1,36 @@
 /** The session's handle on its pump thread. A thread that dies is told as a failure, once. */
 import { Worker } from 'node:worker_threads';
-import type { FromPump, PumpInit, ToPump } from './pump-protocol.ts';
+import type { FromPump, PumpBoot, PumpInit, ToPump } from './pump-protocol.ts';
 
 export class PumpThread {
   readonly #worker: Worker;
   readonly #exited: Promise<void>;
   #ended = false;
 
-  constructor(init: PumpInit, onMessage: (message: FromPump) => void) {
-    this.#worker = new Worker(new URL('./pump-worker.ts', import.meta.url), { workerData: init, name: 'pump' });
+  #onMessage: (message: FromPump) => void = () => undefined;
+
+  /** Starts the thread and those of its lanes; `start` gives them work. */
+  constructor(lanes: number) {
+    const workerData: PumpBoot = { lanes };
+    this.#worker = new Worker(new URL('./pump-worker.ts', import.meta.url), { workerData, name: 'pump' });
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#exited = promise;
     this.#worker.on('message', (message: FromPump) => {
       if (message.type === 'closed') this.#ended = true;
-      onMessage(message);
+      this.#onMessage(message);
     });
     this.#worker.on('error', (error: unknown) => {
       const text = error instanceof Error ? error.message : String(error);
-      if (!this.#ended) onMessage({ type: 'failed', code: 'FERRY_INTERNAL', message: `The pump failed: ${text}` });
+      if (!this.#ended)
+        this.#onMessage({ type: 'failed', code: 'FERRY_INTERNAL', message: `The pump failed: ${text}` });
       this.#ended = true;
     });
     this.#worker.on('exit', () => resolve());
+  }
+
+  start(init: PumpInit, onMessage: (message: FromPump) => void): void {
+    this.#onMessage = onMessage;
+    this.tell({ type: 'init', init });
   }
 
   tell(message: ToPump): void {

@@ -7,6 +7,7 @@
  * It only connects: the parser, the scheduler and the lanes do the work. A page is marked pending when its record was
  * parsed, and leaves the pending set when its batch is posted to a lane, which reads the content later than that (R1).
  */
+import type { Worker } from 'node:worker_threads';
 import type { PageKind } from '../../core/vmstream/constants.ts';
 import type { RamBlock, VmStreamSink } from '../../core/vmstream/sink.ts';
 import { VmStreamReader } from '../../core/vmstream/stream-reader.ts';
@@ -53,7 +54,8 @@ export class Pump implements VmStreamSink {
   #verification: Verification | null = null;
   #ended = false;
 
-  constructor(init: PumpInit, post: Post) {
+  /** `workers`: the threads of the lanes, started ahead of time. */
+  constructor(init: PumpInit, workers: Worker[], post: Post) {
     this.#init = init;
     this.#post = post;
     const lanes = init.lanes.ports.length;
@@ -81,7 +83,7 @@ export class Pump implements VmStreamSink {
       onChunk: (chunk) => this.#guard(() => this.#onChunk(chunk)),
       onClosed: (error) => this.#onFeedClosed(error),
     });
-    this.#lanes = this.#openLanes();
+    this.#lanes = this.#openLanes(workers);
   }
 
   async start(): Promise<void> {
@@ -105,8 +107,10 @@ export class Pump implements VmStreamSink {
       case 'verify':
         this.#guard(() => this.#startVerify());
         return;
+      case 'init':
       case 'close':
-        void this.close();
+        // The thread's entry sees to these.
+        return;
     }
   }
 
@@ -166,7 +170,7 @@ export class Pump implements VmStreamSink {
     this.#advance();
   }
 
-  #openLanes(): SourceLanePool {
+  #openLanes(workers: Worker[]): SourceLanePool {
     const { memory, compress, lanes } = this.#init;
     return new SourceLanePool(
       { ...lanes, memory, compress },
@@ -185,6 +189,7 @@ export class Pump implements VmStreamSink {
         onVerified: (_lane, _id, result) => this.#guard(() => this.#onVerified(result.pages, result.mismatches)),
         onFailed: (error) => this.#fail(error),
       },
+      workers,
     );
   }
 

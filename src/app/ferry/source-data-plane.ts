@@ -11,7 +11,7 @@ import { FerryError } from './errors.ts';
 import { memoryMap } from './guest-ram.ts';
 import type { LocalVm, Peer, TlsIdentity } from './ports.ts';
 import type { FromPump, PumpInit, PumpProgress, PumpTotals } from './pump-protocol.ts';
-import { PumpThread } from './pump-thread.ts';
+import type { PumpThread } from './pump-thread.ts';
 import type { SourceFacts } from './source-vm.ts';
 
 const PROLOGUE_TIMEOUT_MS = 30_000;
@@ -49,12 +49,14 @@ export class SourceDataPlane {
   #movedAtMs = performance.now();
   #closing: Promise<void> | null = null;
 
-  constructor(setup: DataPlaneSetup, events: DataPlaneEvents) {
+  /** `pump`: a thread that was started ahead of time for as many lanes, owned from now on. */
+  constructor(setup: DataPlaneSetup, pump: PumpThread, events: DataPlaneEvents) {
     this.#setup = setup;
     this.#events = events;
     this.socketPath = join(setup.vm.runFolder, 'feed.sock');
     this.#listening.promise.catch(() => undefined);
-    this.#pump = new PumpThread(this.#pumpInit(), (message) => this.#receive(message));
+    this.#pump = pump;
+    pump.start(this.#pumpInit(), (message) => this.#receive(message));
   }
 
   get progress(): PumpProgress | null {

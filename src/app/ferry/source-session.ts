@@ -29,6 +29,7 @@ import type { MigrationJournal } from './migration-journal.ts';
 import type { MigrationRecord } from './migration-record.ts';
 import type { FerryHost, MigrationRequest } from './ports.ts';
 import { dialDestination, reserveAtDestination, reserveMessage, type Reserved } from './reservation.ts';
+import { PumpThread } from './pump-thread.ts';
 import { SourceDataPlane } from './source-data-plane.ts';
 import type { SourceFacts, SourceVm } from './source-vm.ts';
 
@@ -56,6 +57,14 @@ export type SourceSessionParts = {
   readonly record: MigrationRecord;
 };
 
+/** What the reservation came to, and the threads that were started meanwhile. */
+type Agreed = {
+  readonly connection: ControlConnection;
+  readonly reserved: Reserved;
+  readonly facts: SourceFacts;
+  readonly pump: PumpThread;
+};
+
 export class SourceSession {
   readonly id: string;
   readonly done: Promise<MigrationReport>;
@@ -65,6 +74,7 @@ export class SourceSession {
   readonly #timer: NodeJS.Timeout;
   #connection: ControlConnection | null = null;
   #facts: SourceFacts | null = null;
+  #pump: PumpThread | null = null;
   #plane: SourceDataPlane | null = null;
   /** Ends whatever the data plane waits for. */
   readonly #abandon = new AbortController();
@@ -194,6 +204,11 @@ export class SourceSession {
     }
   }
 
+  async #closePlane(): Promise<void> {
+    await this.#plane?.close();
+    await this.#pump?.close();
+  }
+
   // --- effects: journal ---------------------------------------------------------------------------------------------
 
   async #journal(entry: SourceEntry): Promise<void> {
@@ -224,6 +239,8 @@ export class SourceSession {
   async #reserve(): Promise<void> {
     const { host, request, source } = this.#parts;
     const signal = this.#abandon.signal;
+    const pump = new PumpThread(request.options.lanes);
+    this.#pump = pump;
     const facts = await source.facts();
     this.#facts = facts;
     await source.open(() => this.#onMonitorLost());
@@ -232,22 +249,16 @@ export class SourceSession {
     this.#watchConnection(connection);
     const message = reserveMessage(host, request, facts);
     const reserved = await reserveAtDestination(connection, message, signal);
-    await this.#openPlane(connection, reserved, facts);
+    await this.#openPlane({ connection, reserved, facts, pump });
     this.#tell({ type: 'reserved' });
   }
 
-  async #openPlane(connection: ControlConnection, reserved: Reserved, facts: SourceFacts): Promise<void> {
+  async #openPlane(agreed: Agreed): Promise<void> {
+    const { pump, ...rest } = agreed;
     const { request, host } = this.#parts;
     const plane = new SourceDataPlane(
-      {
-        vm: request.vm,
-        facts,
-        destination: request.destination,
-        tls: host.tls,
-        options: request.options,
-        reserved,
-        connection,
-      },
+      { vm: request.vm, destination: request.destination, tls: host.tls, options: request.options, ...rest },
+      pump,
       {
         switchoverWanted: () => this.#tell({ type: 'switchoverWanted' }),
         guestStopped: (atMs) => {
@@ -351,7 +362,7 @@ export class SourceSession {
   async #resume(): Promise<void> {
     // A `migrate` still on its way to QEMU would start a migration that nobody ends.
     this.#abandon.abort();
-    await this.#plane?.close();
+    await this.#closePlane();
     await Promise.all(this.#copying);
     const found = await this.#parts.source.resume();
     this.#tell({ type: found === 'running' ? 'sourceRunning' : 'sourceQemuGone' });
@@ -362,7 +373,7 @@ export class SourceSession {
     const cpuMs = source.cpuMs;
     const qemu = cpuMs === null ? null : cpuMs - this.#cpuAtStartMs.qemu;
     record.sourceCpuMs = { agent: ownCpuMs() - this.#cpuAtStartMs.agent, qemu };
-    await this.#plane?.close();
+    await this.#closePlane();
     await source.quit();
     this.#tell({ type: 'sourceQemuGone' });
   }
@@ -437,7 +448,7 @@ export class SourceSession {
   async #end(state: SourceState): Promise<void> {
     const { record, source, host, log } = this.#parts;
     clearInterval(this.#timer);
-    await this.#plane?.close();
+    await this.#closePlane();
     record.totals = this.#plane?.totals ?? null;
     if (state.name === 'done') {
       await this.#takeLeave();

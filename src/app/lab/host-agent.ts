@@ -56,7 +56,7 @@ export function writeAgentConfig(plan: LabPlan, host: LabHostPlan, overrides: Co
 }
 
 /** QEMU 10 of the set-up where it is there, else the system's. */
-function defaultQemu(): string {
+export function defaultQemu(): string {
   const binary = join(projectFolder, '.cache/qemu-10/bin/qemu-system-x86_64');
   return existsSync(binary) ? binary : 'qemu-system-x86_64';
 }

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
+import type { TapPlan } from '../../io/qemu/command-line.ts';
 import { LabError } from './errors.ts';
 import { bridgeName, linkDevice, shapingOf } from './plan.ts';
 import type { LabHostPlan, LabPlan, LinkName } from './plan.ts';
@@ -25,19 +26,11 @@ export async function createNetwork(plan: LabPlan): Promise<void> {
     const ip = (...argv: string[]): Promise<string> => command('ip', ['-n', host.namespace, ...argv]);
     await ip('link', 'set', 'lo', 'up');
     // No spanning tree and no IPv6: a bridge that just came up must forward at once, and be silent.
-    await ip(
-      'link',
-      'add',
-      bridgeName,
-      'type',
-      'bridge',
-      'stp_state',
-      '0',
-      'forward_delay',
-      '0',
-      'mcast_snooping',
-      '0',
-    );
+    // Its own address, because else the bridge takes that of a port: a tap that comes or goes would change it, and the other
+    // host would talk to the old one until its neighbour entry expires (seen: 10 s of silence).
+    const address = ['address', `02:00:c6:12:00:0${plan.hosts.indexOf(host) + 1}`];
+    const quiet = ['stp_state', '0', 'forward_delay', '0', 'mcast_snooping', '0'];
+    await ip('link', 'add', bridgeName, ...address, 'type', 'bridge', ...quiet);
     await ip('link', 'set', linkDevice, 'master', bridgeName);
     await ip('address', 'add', `${host.address}/${plan.prefixBits}`, 'dev', bridgeName);
     await ip('link', 'set', linkDevice, 'up');
@@ -71,6 +64,24 @@ async function setQueueing(host: LabHostPlan, shaping: readonly (readonly string
 export async function setLinkUp(plan: LabPlan, up: boolean): Promise<void> {
   for (const { namespace } of plan.hosts) {
     await command('ip', ['-n', namespace, 'link', 'set', linkDevice, up ? 'up' : 'down']);
+  }
+}
+
+/** Makes the taps of a guest that no agent starts, on the host's bridge; those left over from before are replaced. */
+export async function createTaps(host: LabHostPlan, taps: readonly TapPlan[]): Promise<void> {
+  await deleteTaps(host, taps);
+  for (const { ifname, bridge } of taps) {
+    const ip = (...argv: string[]): Promise<string> => command('ip', ['-n', host.namespace, ...argv]);
+    await ip('tuntap', 'add', 'dev', ifname, 'mode', 'tap');
+    await ip('link', 'set', 'dev', ifname, 'master', bridge);
+    await ip('link', 'set', 'dev', ifname, 'up');
+  }
+}
+
+/** Deletes those of the taps that are there. */
+export async function deleteTaps(host: LabHostPlan, taps: readonly TapPlan[]): Promise<void> {
+  for (const { ifname } of taps) {
+    await command('ip', ['-n', host.namespace, 'link', 'delete', 'dev', ifname]).catch(() => undefined);
   }
 }
 

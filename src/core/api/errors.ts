@@ -76,6 +76,6 @@ const statusOfPrefix: readonly (readonly [prefix: string, status: number])[] = [
 ];
 
 export function httpStatusOf(code: string): number {
-  if (code in statusOfCode) return statusOfCode[code as ApiCode];
+  if (Object.hasOwn(statusOfCode, code)) return statusOfCode[code as ApiCode];
   return statusOfPrefix.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 500;
 }

@@ -78,6 +78,7 @@ export class PageTable {
   #renamings = 0;
   #pendingNamings = 0;
   #skippedZeroPages = 0;
+  #unsentNamings = 0;
   #takenPages = 0;
   #takenAgainPages = 0;
   // Where a takeRuns stands: u32 written so far, pages it may still take.
@@ -145,6 +146,11 @@ export class PageTable {
     return this.#takenAgainPages;
   }
 
+  /** Of pendingPages, those that were never handed to a lane. */
+  get unsentPendingPages(): number {
+    return this.#unsentNamings - (this.#takenPages - this.#takenAgainPages);
+  }
+
   pendingPagesOfLane(lane: number): number {
     return this.#pendingOfLane[lane] ?? 0;
   }
@@ -207,6 +213,7 @@ export class PageTable {
         return false;
       }
       if (known) this.#skippedZeroPages--;
+      this.#unsentNamings++;
     }
     this.#pending[word]! |= bit;
     this.#pendingOfChunk[chunk]!++;
@@ -278,6 +285,9 @@ export class PageTable {
   /** Throws AssertionError unless counters and bitmaps agree. Slow: for tests. */
   checkInvariants(): void {
     assert(countSetBits(this.#pending) === this.#pendingPages, 'pendingPages counts the pending bits');
+    let unsent = 0;
+    for (let page = 0; page < this.spanPages; page++) if (this.isPending(page) && !this.wasSent(page)) unsent++;
+    assert(unsent === this.unsentPendingPages, 'unsentPendingPages counts the pending pages never sent');
     assert(countSetBits(this.#everNamed) === this.#namedPages, 'namedPages counts the named bits');
     assert(
       this.#pendingOfLane.reduce((sum, count) => sum + count, 0) === this.#pendingPages,

@@ -24,6 +24,9 @@ export const STALE_RECORDS = 300;
 /** What is read later than this after letting go was not waiting in the socket. */
 export const STALE_MS = 20;
 
+/** Between two dirty syncs while first copies are being sent: often enough to save repeats, seldom enough for the guest. */
+export const REFRESH_MS = 400;
+
 /** From the order to stop until QEMU has stopped the guest: measured 50 to 150 ms. */
 export const STOP_DELAY_MS = 100;
 /** Stopping, device state, round trips: the downtime of a guest that leaves nothing. The pump corrects it. */

@@ -110,6 +110,7 @@ export class Scheduler {
   #resentPages = 0;
   #wireBytes = 0;
   #hasClosedRounds = false;
+  #isRefresh = false;
 
   constructor(options: SchedulerOptions) {
     const { table, nowMs } = options;
@@ -202,7 +203,9 @@ export class Scheduler {
     if (sweep !== null) {
       const pages = this.#table.pendingNamings - this.#namingsAtSweepEnd;
       this.#namingsAtSweepEnd = this.#table.pendingNamings;
-      if (!sweep.first) this.#dirty.add(sweep.sinceMs, pages);
+      // A refresh names only what is not pending anyway, which says too little about the guest.
+      if (!sweep.first && !this.#isRefresh) this.#dirty.add(sweep.sinceMs, pages);
+      this.#isRefresh = false;
     }
     if (this.#guest === 'running') {
       if (this.#options.feedHold === 'paced') {
@@ -263,9 +266,21 @@ export class Scheduler {
     if (this.#table.pendingPages === 0) {
       this.#atRoundEnd(nowMs);
       if (this.#guest === 'running') this.#feed.release();
+    } else if (this.#wantsRefresh(nowMs)) {
+      this.#isRefresh = true;
+      this.#feed.release();
     } else if (this.#backlogPages() <= limits.STOP_DELAY_MS * this.#link.pagesPerMs) {
       this.#consider(this.#moment('approach', nowMs));
     }
+  }
+
+  /**
+   * While pages wait for their first turn, fresh namings cost nothing: what the guest wrote to them goes with that turn.
+   * Without them every page written before it was sent would be named in the next round and be sent twice.
+   */
+  #wantsRefresh(nowMs: number): boolean {
+    const unsentMs = this.#table.unsentPendingPages / this.#link.pagesPerMs;
+    return unsentMs >= limits.REFRESH_MS && nowMs - this.#feed.freshSinceMs >= limits.REFRESH_MS;
   }
 
   #atRoundEnd(nowMs: number): void {

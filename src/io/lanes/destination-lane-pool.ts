@@ -18,6 +18,14 @@ export type DestinationLaneEvents = {
 
 const nothing: LaneCounts = { dataPages: 0, zeroPages: 0, rawBytes: 0, wireBytes: 0 };
 
+/** Starts the threads before their memory is known: loading their modules takes 0.1 s and more. */
+export function bootDestinationLanes(lanes: number): Worker[] {
+  return Array.from({ length: lanes }, (_, lane) => {
+    const url = new URL('./destination-lane-worker.ts', import.meta.url);
+    return new Worker(url, { resourceLimits: LANE_RESOURCE_LIMITS, name: `lane ${lane}` });
+  });
+}
+
 export class DestinationLanePool {
   readonly #threads: readonly LaneThread<ToDestinationLane, FromDestinationLane>[];
   readonly #events: DestinationLaneEvents;
@@ -28,15 +36,19 @@ export class DestinationLanePool {
   #closed = 0;
   #failed = false;
 
-  constructor(options: DestinationLaneOptions, events: DestinationLaneEvents) {
+  /** `workers`: from `bootDestinationLanes`, one per lane, owned by the pool from now on. */
+  constructor(
+    options: DestinationLaneOptions,
+    events: DestinationLaneEvents,
+    workers = bootDestinationLanes(options.lanes),
+  ) {
     this.#events = events;
     this.#ready.promise.catch(() => {});
     this.#finished.promise.catch(() => {});
     this.#progress = Array.from({ length: options.lanes }, () => nothing);
     this.#threads = this.#progress.map((_, lane) => {
-      const workerData: DestinationLaneInit = { ...options, lane };
-      const url = new URL('./destination-lane-worker.ts', import.meta.url);
-      const worker = new Worker(url, { workerData, resourceLimits: LANE_RESOURCE_LIMITS, name: `lane ${lane}` });
+      const worker = workers[lane]!;
+      worker.postMessage({ ...options, lane } satisfies DestinationLaneInit);
       return new LaneThread(worker, (message) => this.#receive(lane, message));
     });
   }

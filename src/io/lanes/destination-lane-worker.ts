@@ -10,7 +10,7 @@
  */
 import { timingSafeEqual } from 'node:crypto';
 import tls from 'node:tls';
-import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort } from 'node:worker_threads';
 import { assert } from '../../core/base/assert.ts';
 import {
   decodeHello,
@@ -251,9 +251,9 @@ class DestinationLane {
   }
 }
 
-async function main(init: DestinationLaneInit, port: MessagePort): Promise<void> {
+function begin(init: DestinationLaneInit, port: MessagePort, hash: PageHash): void {
   try {
-    const lane = new DestinationLane(init, port, await createPageHash());
+    const lane = new DestinationLane(init, port, hash);
     assert(lane instanceof DestinationLane, 'the lane runs until its port is closed');
   } catch (error) {
     const { code, message } = toLaneError(error, 'LANE_WORKER');
@@ -262,4 +262,9 @@ async function main(init: DestinationLaneInit, port: MessagePort): Promise<void>
   }
 }
 
-if (parentPort !== null) await main(workerData as DestinationLaneInit, parentPort);
+// Loading the modules takes longer than all the rest: a thread is started ahead of time and told later what it is for.
+const port = parentPort;
+if (port !== null) {
+  const hash = await createPageHash();
+  port.once('message', (init: DestinationLaneInit) => begin(init, port, hash));
+}

@@ -22,6 +22,14 @@ export type SourceLaneEvents = {
   readonly onFailed: (error: LaneError) => void;
 };
 
+/** Starts the threads before it is known where they connect to: loading their modules takes 0.1 s and more. */
+export function bootSourceLanes(lanes: number): Worker[] {
+  return Array.from({ length: lanes }, (_, lane) => {
+    const url = new URL('./source-lane-worker.ts', import.meta.url);
+    return new Worker(url, { resourceLimits: LANE_RESOURCE_LIMITS, name: `lane ${lane}` });
+  });
+}
+
 export class SourceLanePool {
   readonly #threads: readonly LaneThread<ToSourceLane, FromSourceLane>[];
   readonly #events: SourceLaneEvents;
@@ -30,14 +38,15 @@ export class SourceLanePool {
   #failed = false;
   #closing = false;
 
-  constructor(options: SourceLaneOptions, events: SourceLaneEvents) {
+  /** `workers`: from `bootSourceLanes`, one per port, owned by the pool from now on. */
+  constructor(options: SourceLaneOptions, events: SourceLaneEvents, workers = bootSourceLanes(options.ports.length)) {
     this.#events = events;
     this.#ready.promise.catch(() => {});
     const { ports, ...common } = options;
+    assert(workers.length === ports.length, 'there is a thread for each port');
     this.#threads = ports.map((port, lane) => {
-      const workerData: SourceLaneInit = { ...common, port, lane, lanes: ports.length };
-      const url = new URL('./source-lane-worker.ts', import.meta.url);
-      const worker = new Worker(url, { workerData, resourceLimits: LANE_RESOURCE_LIMITS, name: `lane ${lane}` });
+      const worker = workers[lane]!;
+      worker.postMessage({ ...common, port, lane, lanes: ports.length } satisfies SourceLaneInit);
       return new LaneThread(worker, (message) => this.#receive(lane, message));
     });
   }

@@ -8,7 +8,7 @@
  * as late as possible, only when the connection has taken a whole frame. How many batches are queued is the pump's choice.
  */
 import tls from 'node:tls';
-import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort } from 'node:worker_threads';
 import { assert } from '../../core/base/assert.ts';
 import {
   decodeRefuse,
@@ -286,9 +286,9 @@ function unexpected(what: string, sequence: number): LaneError {
   return new LaneError('LANE_PROTOCOL', `The destination ${what} frame ${sequence}, which is not due`, { sequence });
 }
 
-async function main(init: SourceLaneInit, port: MessagePort): Promise<void> {
+function begin(init: SourceLaneInit, port: MessagePort, hash: PageHash): void {
   try {
-    const lane = new SourceLane(init, port, await createPageHash());
+    const lane = new SourceLane(init, port, hash);
     assert(lane instanceof SourceLane, 'the lane runs until its port is closed');
   } catch (error) {
     const { code, message } = toLaneError(error, 'LANE_WORKER');
@@ -297,4 +297,9 @@ async function main(init: SourceLaneInit, port: MessagePort): Promise<void> {
   }
 }
 
-if (parentPort !== null) await main(workerData as SourceLaneInit, parentPort);
+// Loading the modules takes longer than all the rest: a thread is started ahead of time and told later what it is for.
+const port = parentPort;
+if (port !== null) {
+  const hash = await createPageHash();
+  port.once('message', (init: SourceLaneInit) => begin(init, port, hash));
+}

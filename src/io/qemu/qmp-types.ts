@@ -79,6 +79,10 @@ export type MigrationParameters = {
   readonly 'announce-rounds'?: number;
   readonly 'announce-step'?: number;
   readonly 'tls-creds'?: string;
+  readonly 'multifd-channels'?: number;
+  readonly 'multifd-compression'?: 'none' | 'zlib' | 'zstd';
+  /** 1 (QEMU's default) to 20. */
+  readonly 'multifd-zstd-level'?: number;
 };
 
 export type MachineInfo = {

@@ -84,7 +84,12 @@ export function migrationTable(views: readonly MigrationView[]): string[] {
   return formatTable(
     ['ID', 'VM', 'DESTINATION', 'STAGE', 'DONE', 'TIME', 'TO GO'],
     views.map((view) => [
-      ...[view.id, view.vm, view.destination, stageText(view), `${percentOf(view)} %`, formatMs(view.elapsedMs)],
+      view.id,
+      view.vm,
+      view.destination,
+      stageText(view),
+      `${percentOf(view)} %`,
+      formatMs(view.elapsedMs),
       view.timeToGoMs === null ? '-' : formatMs(view.timeToGoMs),
     ]),
     'llllrrr',

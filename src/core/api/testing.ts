@@ -1,0 +1,47 @@
+/** A migration for tests of the rooms that show, keep or transport one. */
+import type { MigrationReport, MigrationView } from '../model/migration.ts';
+
+const names = { id: 'm1', vm: 'web', source: 'host-a', destination: 'host-b' };
+const times = { elapsedMs: 1200, progress: 0.4, timeToGoMs: 1800, round: 1 };
+const flow = { pagesTotal: 262_144, pagesPending: 100_000, dirtyPagesPerSecond: 5000, wireBytes: 80_000_000 };
+
+export function sampleView(change: Partial<MigrationView> = {}): MigrationView {
+  const base = { ...names, ...times, ...flow, wireBytesPerSecond: 110_000_000 };
+  return { ...base, stage: 'preCopy', outcome: null, reason: null, ...change };
+}
+
+const switchover = { stopAndCopy: 120, commitment: 30, activation: 50 };
+const counts = { total: 262_144, sent: 70_100, resent: 10_100, zero: 202_144 };
+const common = {
+  startedAt: '2026-11-21T07:30:00.000Z',
+  strategy: 'precopy',
+  options: {
+    prune: null,
+    compress: 'lz',
+    delta: null,
+    lanes: 2,
+    maxBandwidth: null,
+    downtimeTargetMs: 300,
+    verify: false,
+  },
+  totalMs: 3400.6,
+  stagesMs: { preMigration: 150.3, reservation: 350.3, preCopy: 2700, ...switchover },
+  rounds: [
+    { round: 1, ms: 2400, pagesSent: 60_000, wireBytes: 78_000_000, pagesDirtied: 9000 },
+    { round: 2, ms: 300, pagesSent: 9000, wireBytes: 9_500_000, pagesDirtied: 1100 },
+  ],
+  pages: { ...counts, pruned: null, delta: null, pulled: null },
+  bytes: { wire: 89_000_000, raw: 287_129_600 },
+  cpuMs: { source: { agent: 900, qemu: 700 }, destination: { agent: 600, qemu: null } },
+  verified: true,
+  predicted: null,
+} as const;
+
+/** A completed migration, or one that fits the outcome in `change`. */
+export function sampleReport(change: Partial<MigrationReport> = {}): MigrationReport {
+  const end =
+    (change.outcome ?? 'completed') === 'completed'
+      ? ({ reason: 'what was left fitted the downtime target', code: null, guest: 'running at destination' } as const)
+      : ({ reason: 'a person asked for the abort', code: 'FERRY_CANCELLED', guest: 'running at source' } as const);
+  return { ...names, ...common, ...end, outcome: 'completed', downtimeMs: end.code === null ? 120.4 : null, ...change };
+}

@@ -1,0 +1,235 @@
+/**
+ * A guest under load between two hosts on which things are made to fail, and what must hold afterwards.
+ *
+ *     const scene = useScene();
+ *     test('...', async () => {
+ *       await scene.ready();                                   everything whole, the guest at scene.here
+ *       const attempt = scene.attempt();                       migrate, slowly enough to interfere
+ *       await attempt.preCopy();
+ *       ... break something ...
+ *       await scene.assertStayed(await attempt.done, ...);     or assertMoved
+ *     });
+ *
+ * The guest is the same from test to test: each leaves it running at one of the hosts, where the next one finds it.
+ */
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach } from 'node:test';
+import type { HostView } from '../../src/core/model/vm.ts';
+import type { MigrationView } from '../../src/core/model/migration.ts';
+import { labCutLink, labSignalAgent, labStartAgent, labStatus } from '../../src/app/lab/lab.ts';
+import type { LabGuest } from './lab-guest.ts';
+import { useLab } from './lab-hosts.ts';
+import type { HostName, LabHosts, LabHostsOptions, MigrateResult } from './lab-hosts.ts';
+import { askQemu, ConsoleWitness, qemuPids, runState, secondMonitor, until } from './outside-view.ts';
+
+const hosts = ['a', 'b'] as const;
+/** Pre-copy takes some 4 s at this rate. */
+const SLOW = ['--max-bandwidth', '100mbit', '--downtime', '9s', '--max-rounds', '1'] as const;
+const STACK_TRACE = /^\s+at .+:\d+:\d+\)?$/m;
+
+export function useScene(options: LabHostsOptions = {}): FailureScene {
+  const scene = new FailureScene(useLab(options));
+  afterEach(() => scene.endWitness());
+  return scene;
+}
+
+/** A migration that is under way. */
+export type Attempt = {
+  readonly child: ChildProcess;
+  readonly done: Promise<MigrateResult>;
+  /** Waits for the first view that is so. */
+  readonly view: (what: string, wanted: (view: MigrationView) => boolean) => Promise<MigrationView>;
+  /** Pages are on their way. */
+  readonly preCopy: () => Promise<MigrationView>;
+  /** Waits until the source's machine is in this state (docs/machine.md). */
+  readonly sourceIs: (state: string) => Promise<void>;
+  readonly destinationIs: (state: string) => Promise<void>;
+};
+
+export class FailureScene {
+  readonly lab: LabHosts;
+  here: HostName = 'a';
+  #guest: LabGuest | null = null;
+  #witness: ConsoleWitness | null = null;
+  #settings: unknown = null;
+  #count = 0;
+
+  constructor(lab: LabHosts) {
+    this.lab = lab;
+  }
+
+  get there(): HostName {
+    return this.here === 'a' ? 'b' : 'a';
+  }
+
+  get guest(): LabGuest {
+    assert.ok(this.#guest !== null, 'scene.ready() comes first');
+    return this.#guest;
+  }
+
+  /** Repairs what the test before broke; a guest that is not where it should be is replaced by a new one. */
+  async ready(): Promise<void> {
+    await this.repair();
+    const states = { a: await this.lab.vmStates('a'), b: await this.lab.vmStates('b') };
+    const left = JSON.stringify(states);
+    const name = this.#guest?.name ?? '';
+    if (left === JSON.stringify({ a: [`${name} running`], b: [] })) this.here = 'a';
+    else if (left === JSON.stringify({ a: [], b: [`${name} running`] })) this.here = 'b';
+    else await this.#replaceGuest();
+    this.#witness = new ConsoleWitness(this.lab, this.guest.name);
+    this.#settings = await this.#migrationSettings();
+  }
+
+  /** Link joined, both agents running. */
+  async repair(): Promise<void> {
+    await labCutLink(false, this.lab.name);
+    for (const host of hosts) labSignalAgent(host, 'SIGCONT', this.lab.name);
+    for (const { name, agentAnswers } of (await labStatus(this.lab.name)).hosts) {
+      if (!agentAnswers) await labStartAgent(name, this.lab.name);
+    }
+  }
+
+  endWitness(): void {
+    this.#witness?.close();
+    this.#witness = null;
+  }
+
+  attempt(...options: string[]): Attempt {
+    const { here, there, lab } = this;
+    const logged = { [here]: lab.agentLog(here).length, [there]: lab.agentLog(there).length };
+    const { child, done } = lab.startMigrate(this.guest, here, there, ...SLOW, ...options);
+    const views: MigrationView[] = [];
+    let rest = '';
+    child.stderr?.on('data', (text: string) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) if (line.startsWith('{"type":"view"')) views.push(viewOf(line));
+    });
+    const view = async (what: string, wanted: (view: MigrationView) => boolean): Promise<MigrationView> =>
+      await until(`the migration reaches ${what}`, () => views.find(wanted));
+    const says = async (host: HostName, text: string): Promise<void> => {
+      await until(`the agent of ${host} says "${text}"`, () => lab.agentLog(host).slice(logged[host]).includes(text));
+    };
+    return {
+      ...{ child, done, view },
+      preCopy: async () => await view('pre-copy', ({ stage, wireBytes }) => stage === 'preCopy' && wireBytes > 2e6),
+      sourceIs: async (state) => await says(here, `"Source is ${state}"`),
+      destinationIs: async (state) => await says(there, `"Destination is ${state}"`),
+    };
+  }
+
+  /** The guest is stopped and cannot be handed over: the destination's agent stands still from here on. */
+  async freezeInStopAndCopy(attempt: Attempt): Promise<void> {
+    await attempt.sourceIs('stopping');
+    this.signalAgent('there', 'SIGSTOP');
+    await attempt.view('stop-and-copy', ({ stage }) => stage === 'stopAndCopy');
+    assert.notEqual(await runState(this.lab, this.here, this.guest.name), 'running');
+  }
+
+  signalAgent(which: 'here' | 'there', signal: NodeJS.Signals): void {
+    assert.ok(labSignalAgent(this[which], signal, this.lab.name), `the agent ${which} was running`);
+  }
+
+  async restartAgent(which: 'here' | 'there'): Promise<void> {
+    await labStartAgent(this[which], this.lab.name);
+  }
+
+  /** Ended with this code and a message for people that matches; says that the guest runs where it was. */
+  assertSaid(result: MigrateResult, code: number, message: RegExp): void {
+    const said = `${result.stderr
+      .split('\n')
+      .filter((line) => !line.startsWith('{'))
+      .join('\n')}`;
+    assert.equal(result.code, code, `${said}\n${this.lab.agentLogs()}`);
+    assert.match(said, message);
+    assert.doesNotMatch(`${said}\n${result.stdout}`, STACK_TRACE);
+    if (code === 8) return;
+    assert.match(said, new RegExp(`The guest runs at host ${this.here}\\.`));
+    assert.equal(result.report.guest, 'running at source');
+    assert.notEqual(result.report.code, null);
+  }
+
+  /** The guest goes on where it was, as it was; nothing of it is left at the other host. */
+  async assertStayed(): Promise<void> {
+    const { lab, guest, here, there } = this;
+    await until('the guest runs at the source', async () => (await runState(lab, here, guest.name)) === 'running');
+    await guest.moreWriterLines(4);
+    guest.assertSound();
+    await until('nothing runs at the destination', () => qemuPids(lab, there).length === 0);
+    await until('the source is settled', async () => (await lab.vmStates(here))[0] === `${guest.name} running`);
+    assert.deepEqual(await this.#migrationSettings(), this.#settings, 'migration settings of the source QEMU');
+    await this.#assertEmpty(there);
+    this.#assertOneOwner();
+  }
+
+  /** The guest runs at the other host only; the source has forgotten it. From now on it is `here`. */
+  async assertMoved(): Promise<void> {
+    const { lab, guest, here, there } = this;
+    await until('the guest runs at the destination', async () => (await runState(lab, there, guest.name)) === 'running');
+    if (!guest.text().includes('moved')) guest.follow(lab.consoleFile(there, guest.name));
+    await guest.moreWriterLines(4);
+    guest.assertSound();
+    await until('nothing runs at the source', () => qemuPids(lab, here).length === 0);
+    assert.deepEqual(await lab.vmStates(there), [`${guest.name} running`]);
+    await this.#assertEmpty(here);
+    this.#assertOneOwner();
+    this.here = there;
+  }
+
+  /** The same machine moves when nothing is in the way. */
+  async assertMovesNow(): Promise<void> {
+    const { report } = await this.lab.migrate(this.guest, this.here, this.there);
+    assert.equal(report.outcome, 'completed');
+    await this.guest.moreWriterLines(3);
+    this.guest.assertSound();
+    this.#assertOneOwner();
+    this.here = this.there;
+  }
+
+  async #assertEmpty(host: HostName): Promise<void> {
+    assert.deepEqual(await this.lab.vms(host), [], `no machine at ${host}`);
+    const { host: view } = await this.lab.ok<{ host: HostView }>(host, 'status');
+    const { used, reserved } = view.memoryBytes;
+    assert.deepEqual({ used, reserved }, { used: 0, reserved: 0 }, `memory of ${host}`);
+    assert.deepEqual({ ...view.vcpus, capacity: 0 }, { capacity: 0, used: 0, reserved: 0 });
+    const folder = join(this.lab.folder, host, 'state/vms');
+    assert.deepEqual(existsSync(folder) ? readdirSync(folder) : [], [], `folders of machines at ${host}`);
+  }
+
+  #assertOneOwner(): void {
+    this.#witness?.assertOneOwner();
+  }
+
+  async #migrationSettings(): Promise<unknown> {
+    const { lab, here, guest } = this;
+    const parameters = await askQemu(lab, here, guest.name, 'query-migrate-parameters');
+    const capabilities = (await askQemu(lab, here, guest.name, 'query-migrate-capabilities')) as { state: boolean }[];
+    return { parameters, capabilities: capabilities.filter(({ state }) => state) };
+  }
+
+  async #replaceGuest(): Promise<void> {
+    for (const host of hosts) {
+      for (const { name } of await this.lab.vms(host)) await this.lab.cli(host, 'vm', 'stop', name, '--force');
+    }
+    this.here = 'a';
+    this.#guest = await this.lab.startGuest('a', {
+      name: `g${++this.#count}`,
+      memory: '256M',
+      writer: { set: '32M', rate: '8M', pattern: 'random' },
+      qemuArguments: [...secondMonitor],
+    });
+  }
+}
+
+/** Types of the records in a host's journal of migrations, in order. */
+export function journalTypes(lab: LabHosts, host: HostName): string[] {
+  const text = readFileSync(join(lab.folder, host, 'state/migrations.journal'), 'latin1');
+  return Array.from(text.matchAll(/"type":"([a-z]+)"/g), (match) => match[1] ?? '');
+}
+
+function viewOf(line: string): MigrationView {
+  return (JSON.parse(line) as { view: MigrationView }).view;
+}
