@@ -25,7 +25,7 @@ function setUp(): boolean {
   return done.status === 0;
 }
 
-const unit = globSync('{src,checks,guests,test/support}/**/*.{test,fuzz}.ts').filter(wanted).sort();
+const unit = globSync('{src,checks,guests,scripts,bench,test/support}/**/*.{test,fuzz}.ts').filter(wanted).sort();
 const e2e = globSync('test/e2e/**/*.e2e.test.ts').filter(wanted).sort();
 const runUnit = !args.includes('--e2e');
 const runE2e = !args.includes('--unit');

@@ -42,7 +42,13 @@ export function assertReport(report: MigrationReport): void {
   );
   assert.equal(sum(rounds.map(({ wireBytes }) => wireBytes)), bytes.wire, 'the bytes of the rounds add up');
   assert.equal(sum(rounds.map(({ pagesSent }) => pagesSent)), pages.sent, 'the pages of the rounds add up');
-  assertNear(sum(rounds.map(({ ms }) => ms)), stagesMs.preCopy + stagesMs.stopAndCopy, 400, 'the time of the rounds');
+  const roundsMs = sum(rounds.map(({ ms }) => ms));
+  // The first round's clock starts with the data plane, inside the reservation; verifying and loading come after the last.
+  const longestMs = stagesMs.reservation + stagesMs.preCopy + stagesMs.stopAndCopy;
+  assert.ok(
+    roundsMs >= stagesMs.preCopy - 1 && roundsMs <= longestMs + 1,
+    `rounds ${roundsMs} ms, at most ${longestMs}`,
+  );
 
   assert.ok(pages.resent <= pages.sent && pages.zero <= pages.total, JSON.stringify(pages));
   assert.equal(bytes.raw, pages.sent * 4096, 'raw bytes are those of the pages sent');

@@ -1,0 +1,8 @@
+import { test } from 'node:test';
+import { run as pageTable } from './page-table.bench.ts';
+import { run as vmstream } from './vmstream.bench.ts';
+
+test('the micro-benchmarks run', () => {
+  vmstream(0.0001);
+  pageTable(0.0001);
+});

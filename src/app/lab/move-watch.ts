@@ -1,0 +1,114 @@
+/**
+ * Watches a guest from outside while it is moved, in the same way whatever moves it: its writer's lines on the console,
+ * its heartbeats, the counters of the link.
+ */
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MoveFigures, MoveSample } from './comparison.ts';
+import { LabError } from './errors.ts';
+import type { HeartbeatListener } from './heartbeat-listener.ts';
+import { linkBytesOf } from './network.ts';
+import type { HostName, LabPlan } from './plan.ts';
+
+/** A guest of the demo, and what can move it. It starts on host a. */
+export type MovableGuest = {
+  readonly move: (to: HostName) => Promise<MoveFigures>;
+  /** The file on the host that holds what the guest says, at the place where it runs. */
+  readonly consoleFile: () => Promise<string>;
+  readonly stop: () => Promise<void>;
+};
+
+/** The part of a writer's line that counts here. */
+export type WriterReport = { readonly sequence: number; readonly corruptedWords: number };
+export type WriterParser = (text: string) => readonly WriterReport[];
+
+export type WatchTools = {
+  readonly plan: LabPlan;
+  readonly heartbeats: HeartbeatListener;
+  readonly parseWriterLines: WriterParser;
+  readonly signal: AbortSignal;
+};
+
+const BOOT_TIMEOUT_MS = 180_000;
+const WRITER_TIMEOUT_MS = 120_000;
+/** After a move heartbeats are watched for so long: the guest's first steps at its new place belong to the outage. */
+const AFTERMATH_MS = 2000;
+const POLL_MS = 100;
+
+/** Waits until all workloads of the guest are under way; returns the writer's number of pages. */
+export async function waitUntilReady(guest: MovableGuest, { signal }: WatchTools): Promise<number> {
+  const file = await guest.consoleFile();
+  return await poll(signal, BOOT_TIMEOUT_MS, 'The guest did not become ready', () => {
+    const text = read(file);
+    const pages = /^WRITER pages=(\d+)/m.exec(text)?.[1];
+    return /^READY /m.test(text) && pages !== undefined ? Number(pages) : null;
+  });
+}
+
+/** Waits until the writer has gone once through its memory since its start, or since it had written `from` pages. */
+export async function waitForPass(
+  guest: MovableGuest,
+  pages: number,
+  tools: WatchTools,
+  from = 0,
+): Promise<WriterReport> {
+  const file = await guest.consoleFile();
+  return await poll(tools.signal, WRITER_TIMEOUT_MS, 'The guest does not go on counting', () => {
+    const last = tools.parseWriterLines(read(file)).at(-1);
+    return last !== undefined && last.sequence >= from + pages ? last : null;
+  });
+}
+
+export type Watched = Omit<MoveSample, 'mode' | 'run'>;
+
+/**
+ * Moves the guest; returns what the mover says and what was seen, once the writer has checked each of its `pages` pages
+ * after the move. Throws LabError LAB_COMMAND when the guest does not go on; errors of the mover.
+ */
+export async function watchMove(
+  guest: MovableGuest,
+  to: HostName,
+  pages: number,
+  tools: WatchTools,
+): Promise<Watched> {
+  const before = await waitForPass(guest, 0, tools);
+  const bytesBefore = await wireBytes(tools.plan);
+  const { longestGapMs: quietGapMs } = await tools.heartbeats.take();
+  const figures = await guest.move(to);
+  const bytesAfter = await wireBytes(tools.plan);
+  await sleep(AFTERMATH_MS, undefined, { signal: tools.signal });
+  const { longestGapMs, heartbeats } = await tools.heartbeats.take();
+  if (heartbeats === 0) throw new LabError('LAB_COMMAND', 'No heartbeat of the guest arrived during the move');
+  const arrived = await waitForPass(guest, 0, tools);
+  const after = await waitForPass(guest, pages, tools, arrived.sequence);
+  return {
+    ...figures,
+    wireBytes: bytesAfter - bytesBefore,
+    corruptedWords: after.corruptedWords,
+    pagesWritten: { before: before.sequence, after: after.sequence },
+    longestGapMs,
+    quietGapMs,
+  };
+}
+
+async function wireBytes({ hosts: [a, b] }: LabPlan): Promise<number> {
+  return (await linkBytesOf(a)).sent + (await linkBytesOf(b)).sent;
+}
+
+async function poll<T>(signal: AbortSignal, timeoutMs: number, failure: string, look: () => T | null): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const found = look();
+    if (found !== null) return found;
+    if (performance.now() >= deadline) throw new LabError('LAB_COMMAND', `${failure} within ${timeoutMs / 1000} s`);
+    await sleep(POLL_MS, undefined, { signal });
+  }
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'latin1');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * The same guest on the same lab, moved by QEMU itself: what vmferry is compared with.
+ *
+ * Both QEMUs get the command line that vmferry's agents build, run in the namespaces of the lab's hosts and talk TCP over
+ * its link. Only `-S` is left out at the destination, so that the guest goes on there by itself. QEMU gets its best:
+ *
+ * - max-bandwidth is unlimited: its default of 128 MiB/s is a little more than 1 Gbit/s, but not than 10 Gbit/s.
+ * - The destination's QEMU is started beforehand.
+ * - Everything else is QEMU's default (downtime-limit 300 ms, return-path off).
+ *
+ * `qemu-multifd-zstd` adds multifd with as many channels as vmferry has lanes, and zstd at its default level, which is
+ * the level that vmferry's lanes use.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeError } from '../../core/base/errors.ts';
+import { defaultMigrationOptions } from '../../core/model/migration.ts';
+import type { VmSpec } from '../../core/model/vm.ts';
+import { buildCommandLine } from '../../io/qemu/command-line.ts';
+import type { QemuCommandLine } from '../../io/qemu/command-line.ts';
+import { MigrationControlError } from '../../io/qemu/errors.ts';
+import { waitForMigrationStatus, waitForRunState } from '../../io/qemu/migration-control.ts';
+import { startQemu, terminate } from '../../io/qemu/process.ts';
+import type { StartedQemu } from '../../io/qemu/process.ts';
+import type { QmpClient } from '../../io/qemu/qmp-client.ts';
+import { formatVersion } from '../../io/qemu/version.ts';
+import type { MoveFigures, MoveMode } from './comparison.ts';
+import type { MovableGuest } from './move-watch.ts';
+import { createTaps, deleteTaps } from './network.ts';
+import type { LabHostPlan, LabPlan } from './plan.ts';
+
+export type NativeMode = Exclude<MoveMode, 'vmferry'>;
+
+export type NativeOptions = {
+  readonly plan: LabPlan;
+  readonly mode: NativeMode;
+  /** With a concrete machine type: both QEMUs get this one. */
+  readonly spec: VmSpec;
+  readonly accelerator: 'kvm' | 'tcg';
+  readonly binary: string;
+  readonly signal: AbortSignal;
+};
+
+const PORT = 4444;
+/** A plain pre-copy of a guest that writes faster than the link never ends by itself. */
+const MOVE_TIMEOUT_MS = 120_000;
+const RUNNING_TIMEOUT_MS = 30_000;
+
+type Side = StartedQemu & { readonly host: LabHostPlan; readonly commandLine: QemuCommandLine };
+
+/** A guest on host a, and the QEMU on host b that waits for it. It can be moved once. */
+export class NativeGuest implements MovableGuest {
+  readonly #options: NativeOptions;
+  readonly #source: Side;
+  readonly #destination: Side;
+  #moved = false;
+
+  private constructor(options: NativeOptions, source: Side, destination: Side) {
+    this.#options = options;
+    this.#source = source;
+    this.#destination = destination;
+  }
+
+  /** Starts both QEMUs. Throws QemuProcessError, QmpError, LabError; nothing is left then. */
+  static async start(options: NativeOptions): Promise<NativeGuest> {
+    const [a, b] = options.plan.hosts;
+    const source = await startSide(options, a, []);
+    try {
+      return new NativeGuest(options, source, await startSide(options, b, ['-incoming', 'defer']));
+    } catch (error) {
+      await endSide(source);
+      throw error;
+    }
+  }
+
+  /** From a to b. A migration that QEMU gives up, or that takes too long, is an outcome and no error. Throws QmpError. */
+  async move(): Promise<MoveFigures> {
+    const { mode, signal } = this.#options;
+    const [source, destination] = [this.#source.qmp, this.#destination.qmp];
+    const uri = `tcp:${this.#destination.host.address}:${PORT}`;
+    for (const qmp of [source, destination]) await prepare(qmp, mode);
+    await destination.execute('migrate-incoming', { uri });
+    const qemuVersion = formatVersion(source.version);
+    const startMs = performance.now();
+    try {
+      await source.execute('migrate', { uri });
+      const info = await waitForMigrationStatus(source, ['completed'], { timeoutMs: MOVE_TIMEOUT_MS, signal });
+      const totalMs = performance.now() - startMs;
+      await waitForRunState(destination, ['running'], { timeoutMs: RUNNING_TIMEOUT_MS, signal });
+      this.#moved = true;
+      const furtherMs = {
+        qemuTotal: info['total-time'] ?? Number.NaN,
+        qemuSetup: info['setup-time'] ?? Number.NaN,
+        untilDestinationRuns: performance.now() - startMs,
+      };
+      const downtimeMs = info.downtime ?? null;
+      return { qemuVersion, outcome: 'completed', reason: 'completed', totalMs, downtimeMs, furtherMs };
+    } catch (error) {
+      if (!(error instanceof MigrationControlError)) throw error;
+      await source.execute('migrate_cancel').catch(() => undefined);
+      const reason = describeError(error);
+      return { qemuVersion, outcome: 'failed', reason, totalMs: null, downtimeMs: null, furtherMs: {} };
+    }
+  }
+
+  async consoleFile(): Promise<string> {
+    const side = this.#moved ? this.#destination : this.#source;
+    return await Promise.resolve(side.commandLine.paths.consoleLog);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([endSide(this.#source), endSide(this.#destination)]);
+  }
+}
+
+/** The event of completion spares us a poll's delay; multifd must be set on both sides, and before the destination listens. */
+async function prepare(qmp: QmpClient, mode: NativeMode): Promise<void> {
+  const multifd = mode === 'qemu-multifd-zstd';
+  const capabilities = [{ capability: 'events', state: true }];
+  if (multifd) capabilities.push({ capability: 'multifd', state: true });
+  await qmp.execute('migrate-set-capabilities', { capabilities });
+  await qmp.execute('migrate-set-parameters', {
+    'max-bandwidth': 0,
+    ...(multifd && { 'multifd-channels': defaultMigrationOptions.lanes, 'multifd-compression': 'zstd' }),
+  });
+}
+
+async function startSide(options: NativeOptions, host: LabHostPlan, further: readonly string[]): Promise<Side> {
+  const { spec, binary, accelerator, mode, signal } = options;
+  const runFolder = join(host.folder, mode);
+  mkdirSync(runFolder, { recursive: true, mode: 0o700 });
+  const built = buildCommandLine(spec, { binary, runFolder, accelerator, incoming: false });
+  // "ip netns exec" replaces itself by QEMU: the pid is QEMU's.
+  const args = ['netns', 'exec', host.namespace, binary, ...built.args, ...further];
+  const commandLine = { ...built, binary: 'ip', args };
+  await createTaps(host, built.taps);
+  try {
+    return { ...(await startQemu({ vm: spec.name, commandLine, signal })), host, commandLine };
+  } catch (error) {
+    await deleteTaps(host, built.taps);
+    throw error;
+  }
+}
+
+async function endSide({ host, commandLine, process, qmp }: Side): Promise<void> {
+  qmp.close();
+  await terminate(process);
+  await deleteTaps(host, commandLine.taps);
+}
