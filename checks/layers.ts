@@ -56,7 +56,6 @@ export const packages: Readonly<Record<string, readonly string[]>> = {
   ],
   yaml: ['app/agent', 'app/cli', 'app/lab'],
   fastify: ['app/agent'],
-  '@fastify/swagger': ['app/agent'],
   undici: ['app/client'],
   pino: ['io/log'],
   commander: ['app/cli'],

@@ -4,13 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { dirname } from 'node:path';
 import { describe, test } from 'node:test';
-import { guestSpec } from '../../guests/spec.ts';
 import type { GuestOptions } from '../../guests/spec.ts';
 import { checkImage, checkInGuest, lastSynced, moreRecords } from '../support/file-log.ts';
 import type { LabGuest } from '../support/lab-guest.ts';
 import { useLab } from '../support/lab-hosts.ts';
-import type { CliFailure, HostName, LabHosts } from '../support/lab-hosts.ts';
+import type { HostName, LabHosts } from '../support/lab-hosts.ts';
 import { makeLogDisk, qemuTool, startIscsi, startNbd } from '../support/storage-servers.ts';
 
 type Disk = NonNullable<GuestOptions['fileLog']>['disk'];
@@ -82,59 +82,49 @@ describe('Shared storage, QEMU 10', () => {
     checkImage(file, last);
   });
 
-  /** Refused before anything happens: the guest goes on at `a`, and `b` has never heard of it. */
-  async function assertRefused(options: GuestOptions, source: string): Promise<string> {
-    const guest = await lab.startSpec('a', guestSpec({ accelerator: 'tcg', ...options }));
+  test('disks that the destination cannot open are refused, all at once and by name', async () => {
+    const onlyAtA = { host: 'a', address: '127.0.0.1' } as const;
+    const closedNbd = await startNbd(lab, { ...onlyAtA, file: makeLogDisk(lab, 'closed-nbd') });
+    const closedIscsi = await startIscsi(lab, { ...onlyAtA, file: makeLogDisk(lab, 'closed-iscsi') });
+    const oneClient = { host: 'a', file: makeLogDisk(lab, 'one-client'), port: 10_810, clients: 1 } as const;
+    const takenNbd = await startNbd(lab, oneClient);
+    const unseen = makeLogDisk(lab, 'unseen/disk');
+    await hideFolder(dirname(unseen));
+    const good = makeLogDisk(lab, 'good');
+    const disks = [closedIscsi.source, takenNbd.source, unseen, good].map((source) => ({ source }));
+    const fileLog = { disk: { source: closedNbd.source } };
+    const guest = await lab.startGuest('a', { name: 'refused', memory: '256M', fileLog, disks });
     await moreRecords(guest, 5);
-    const { code, stdout, json } = await lab.tryMigrate(guest, 'a', 'b');
-    const error = (json as Partial<CliFailure> | null)?.error;
-    assert.equal(code, 4, stdout);
-    const problems = error?.problems ?? [];
-    assert.deepEqual(
-      problems.map((problem) => problem.code),
-      ['DISK_UNREACHABLE'],
-    );
-    const message = problems[0]?.message ?? '';
-    assert.ok(message.startsWith(`Host "b" cannot open the disk ${source}: `), message);
-    assert.deepEqual([await lab.vmStates('a'), await lab.vmStates('b')], [[`${options.name} running`], []]);
-    assert.doesNotMatch(lab.agentLog('b'), new RegExp(`Starting VM "${options.name}"`));
+
+    const { problems = [] } = await lab.refused(4, 'a', 'migrate', guest.name, 'b');
+
+    const expected: [string, RegExp][] = [
+      [closedNbd.source, /Connection refused/],
+      [closedIscsi.source, /./],
+      [takenNbd.source, /no answer within \d+ ms/],
+      [unseen, /it is not there/],
+    ];
+    assert.equal(problems.length, expected.length, JSON.stringify(problems));
+    for (const [index, [source, why]] of expected.entries()) {
+      const { code, message } = problems[index] ?? { code: 'none', message: '' };
+      assert.equal(code, 'DISK_UNREACHABLE');
+      assert.ok(message.startsWith(`Host "b" cannot open the disk ${source}: `), message);
+      assert.match(message, why);
+    }
+    assert.deepEqual([await lab.vmStates('a'), await lab.vmStates('b')], [['refused running'], []]);
+    assert.doesNotMatch(lab.agentLog('b'), /Starting VM "refused"/);
     await moreRecords(guest, 20);
     await checkInGuest(lab, 'a', guest);
     await lab.ok('a', 'vm', 'stop', guest.name, '--force');
-    return message;
+    for (const server of [closedNbd, closedIscsi, takenNbd]) await server.stop();
+  });
+
+  /** Every program that "ip netns exec" starts has its own mount table: an empty folder in this one's place, at `b`. */
+  async function hideFolder(folder: string): Promise<void> {
+    const agent = String(await lab.agentPid('b'));
+    const { status, stderr } = spawnSync('nsenter', ['-m', '-t', agent, 'mount', '-t', 'tmpfs', 'none', folder]);
+    assert.equal(status, 0, String(stderr));
   }
-
-  test('an NBD export that only the source reaches is refused', async () => {
-    const address = '127.0.0.1';
-    const server = await startNbd(lab, { host: 'a', file: makeLogDisk(lab, 'closed'), address });
-    const options = { name: 'closed', memory: '256M', fileLog: { disk: { source: server.source } } };
-    assert.match(await assertRefused(options, server.source), /Connection refused/);
-    await server.stop();
-  });
-
-  test('an iSCSI target that only the source reaches is refused', async () => {
-    const address = '127.0.0.1';
-    const server = await startIscsi(lab, { host: 'a', file: makeLogDisk(lab, 'closed-iscsi'), address });
-    const options = { name: 'closed-iscsi', memory: '256M', fileLog: { disk: { source: server.source } } };
-    await assertRefused(options, server.source);
-    await server.stop();
-  });
-
-  test('an NBD export that admits one client only is refused', async () => {
-    const server = await startNbd(lab, { host: 'a', file: makeLogDisk(lab, 'one-client'), port: 10_810, clients: 1 });
-    const options = { name: 'one-client', memory: '256M', fileLog: { disk: { source: server.source } } };
-    assert.match(await assertRefused(options, server.source), /no answer within/);
-    await server.stop();
-  });
-
-  test('an image file that the destination does not see is refused', async () => {
-    const file = makeLogDisk(lab, 'unseen');
-    // Every program that "ip netns exec" starts has its own mount table: an empty folder in the place of the images.
-    const mount = ['-m', '-t', String(await lab.agentPid('b')), 'mount', '-t', 'tmpfs', 'none', `${lab.folder}/disks`];
-    assert.equal(spawnSync('nsenter', mount).status, 0);
-    const options = { name: 'unseen', memory: '256M', fileLog: { disk: { source: file } } };
-    assert.match(await assertRefused(options, file), /not there/);
-  });
 });
 
 describe('Shared storage, QEMU 7.2', () => {

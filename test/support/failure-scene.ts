@@ -108,8 +108,14 @@ export class FailureScene {
       rest = lines.pop() ?? '';
       for (const line of lines) if (line.startsWith('{"type":"view"')) views.push(viewOf(line));
     });
+    let ended: MigrateResult | null = null;
+    void done.then((result) => (ended = result));
     const view = async (what: string, wanted: (view: MigrationView) => boolean): Promise<MigrationView> =>
-      await until(`the migration reaches ${what}`, () => views.find(wanted));
+      await until(`The migration reaches ${what}`, () => {
+        const found = views.find(wanted);
+        if (found === undefined && ended !== null) assert.fail(`It ended before ${what}: ${ended.stderr}`);
+        return found;
+      });
     const says = async (host: HostName, text: string): Promise<void> => {
       await until(`the agent of ${host} says "${text}"`, () => lab.agentLog(host).slice(logged[host]).includes(text));
     };
@@ -168,7 +174,10 @@ export class FailureScene {
   /** The guest runs at the other host only; the source has forgotten it. From now on it is `here`. */
   async assertMoved(): Promise<void> {
     const { lab, guest, here, there } = this;
-    await until('the guest runs at the destination', async () => (await runState(lab, there, guest.name)) === 'running');
+    await until(
+      'the guest runs at the destination',
+      async () => (await runState(lab, there, guest.name)) === 'running',
+    );
     if (!guest.text().includes('moved')) guest.follow(lab.consoleFile(there, guest.name));
     await guest.moreWriterLines(4);
     guest.assertSound();

@@ -120,7 +120,8 @@ export class LabHosts {
 
   /** Starts `bin/vmferry --socket ... ARGS --json` against a host's agent; `child` may be signalled meanwhile. */
   startCli(host: HostName, ...args: string[]): { readonly child: ChildProcess; readonly done: Promise<CliResult> } {
-    return this.#spawn(join(project, 'bin/vmferry'), ['--socket', this.socket(host), ...args, '--json']);
+    const program = join(project, 'bin/vmferry');
+    return this.#spawn(program, ['--socket', this.socket(host), ...args, '--json'], { input: 'ignore' });
   }
 
   /** Runs a command to its end, whatever its exit code. */
@@ -221,9 +222,9 @@ export class LabHosts {
 
   // --- the hosts ----------------------------------------------------------------------------------------------------
 
-  /** Starts a program inside a host's network namespace; ended with the lab. */
+  /** Starts a program inside a host's network namespace, its standard input a pipe; ended with the lab. */
   spawnAt(host: HostName, ...argv: string[]): { readonly child: ChildProcess; readonly done: Promise<CliResult> } {
-    return this.#spawn('ip', ['netns', 'exec', `vmferry-${this.name}-${host}`, ...argv]);
+    return this.#spawn('ip', ['netns', 'exec', `vmferry-${this.name}-${host}`, ...argv], { input: 'pipe' });
   }
 
   /** Bytes that left each host over the link so far. */
@@ -288,12 +289,16 @@ export class LabHosts {
     return ended;
   }
 
-  #spawn(program: string, argv: readonly string[]): { child: ChildProcess; done: Promise<CliResult> } {
-    const child = spawn(program, argv, { stdio: ['ignore', 'pipe', 'pipe'], timeout: CLI_TIMEOUT_MS });
+  #spawn(
+    program: string,
+    argv: readonly string[],
+    { input }: { readonly input: 'ignore' | 'pipe' },
+  ): { child: ChildProcess; done: Promise<CliResult> } {
+    const child = spawn(program, argv, { stdio: [input, 'pipe', 'pipe'], timeout: CLI_TIMEOUT_MS });
     this.#children.add(child);
     const said = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr'] as const) {
-      child[stream].setEncoding('utf8').on('data', (text: string) => (said[stream] += text));
+      child[stream]?.setEncoding('utf8').on('data', (text: string) => (said[stream] += text));
     }
     const done = new Promise<CliResult>((resolve, reject) => {
       child.once('error', reject);

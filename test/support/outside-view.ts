@@ -56,7 +56,10 @@ export async function runState(lab: LabHosts, host: HostName, vm: string): Promi
 /** Pids of the QEMUs inside a host. */
 export function qemuPids(lab: LabHosts, host: HostName): number[] {
   const pids = execFileSync('ip', ['netns', 'pids', `vmferry-${lab.name}-${host}`], { encoding: 'utf8' });
-  return pids.split('\n').map(Number).filter((pid) => pid > 0 && commandOf(pid).includes('qemu-system'));
+  return pids
+    .split('\n')
+    .map(Number)
+    .filter((pid) => pid > 0 && commandOf(pid).includes('qemu-system'));
 }
 
 function commandOf(pid: number): string {
@@ -68,7 +71,7 @@ function commandOf(pid: number): string {
 }
 
 /** Polls until something is there; fails with `what` otherwise. */
-export async function until<T>(what: string, look: () => T | Promise<T>, timeoutMs = 20_000): Promise<NonNullable<T>> {
+export async function until<T>(what: string, look: () => T | Promise<T>, timeoutMs = 60_000): Promise<NonNullable<T>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const found = await look();

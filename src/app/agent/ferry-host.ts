@@ -11,6 +11,9 @@ import type { AdmissionParts } from './admission.ts';
 import type { Need, Reservations } from './reservations.ts';
 import type { Vms } from './vms.ts';
 
+/** A preflight this old says nothing about the disks of now. */
+const ADMISSION_FRESH_MS = 5_000;
+
 export type HostParts = {
   readonly vms: Vms;
   readonly reservations: Reservations;
@@ -35,6 +38,8 @@ export class Host implements FerryHost {
   readonly lanePorts: { readonly first: number; readonly last: number };
   readonly #peers: ReadonlyMap<string, Peer>;
   readonly #parts: HostParts;
+  /** What the last preflight found good: its reservation follows at once and need not look at every disk again. */
+  #admitted: { readonly migrationId: string; readonly atMs: number } | null = null;
   readonly #requests = new Map<string, ReservationRequest>();
 
   constructor(place: HostPlace, parts: HostParts) {
@@ -62,11 +67,15 @@ export class Host implements FerryHost {
   async preflight(request: ReservationRequest): Promise<Problem[]> {
     const { spec, machine } = request;
     const checked = await checkAdmission({ spec, machine }, this.#parts.admission);
+    if (checked.length === 0) this.#admitted = { migrationId: request.migrationId, atMs: performance.now() };
     return [...this.#ledgerProblems(request), ...checked];
   }
 
   async reserve(request: ReservationRequest): Promise<void> {
-    const checked = await checkAdmission({ spec: request.spec, machine: request.machine }, this.#parts.admission);
+    const { spec, machine } = request;
+    const isFresh = this.#admitted !== null && performance.now() - this.#admitted.atMs < ADMISSION_FRESH_MS;
+    const isAdmitted = isFresh && this.#admitted?.migrationId === request.migrationId;
+    const checked = isAdmitted ? [] : await checkAdmission({ spec, machine }, this.#parts.admission);
     // The ledger is asked and written in one turn, after everything that waits: two requests cannot both get the last byte.
     const problems = [...this.#ledgerProblems(request), ...checked];
     if (problems.length > 0) {
@@ -100,6 +109,10 @@ export class Host implements FerryHost {
 
   findIncoming(migrationId: string): LocalVm | null {
     return this.#parts.vms.incoming().get(migrationId) ?? null;
+  }
+
+  incomingMigrations(): readonly string[] {
+    return [...this.#parts.vms.incoming().keys()];
   }
 
   async discard(migrationId: string): Promise<void> {

@@ -1,11 +1,11 @@
 /**
  * One agent per state folder: two would both believe that they own its machines.
  *
- * The lock is a file with the holder's pid, start time and boot, made with O_EXCL. A holder that no longer lives (crash,
- * reboot) is replaced; of two agents that find the same stale lock, rename decides: each writes its own file and the one
- * that still reads its own content after the rename holds the lock.
+ * The lock is a file with the holder's pid, start time and boot, made with O_EXCL. The lock of a holder that no longer
+ * lives (crash, reboot) is moved away first. Of two agents that find the same stale lock, one may move away the fresh
+ * lock of the other: it sees that by the content, puts it back and gives up.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, linkSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { identify, isAlive } from '../../io/qemu/process.ts';
@@ -19,17 +19,30 @@ export function lockStateFolder(stateFolder: string): () => void {
   const file = join(stateFolder, 'agent.lock');
   const mine = JSON.stringify({ ...identify(process.pid), bootId: bootId() });
   if (!createExclusively(file, mine)) {
-    const pid = livingHolder(file);
+    const stale = readOrEmpty(file);
+    const pid = livingHolder(stale);
     if (pid !== null) throw locked(stateFolder, pid);
-    const next = `${file}.${process.pid}`;
-    rmSync(next, { force: true });
-    createExclusively(next, mine);
-    renameSync(next, file);
-    if (readFileSync(file, 'utf8') !== mine) throw locked(stateFolder, livingHolder(file));
+    moveAway(file, stale, stateFolder);
+    if (!createExclusively(file, mine)) throw locked(stateFolder, livingHolder(readOrEmpty(file)));
   }
   return () => {
     if (readOrEmpty(file) === mine) rmSync(file, { force: true });
   };
+}
+
+function moveAway(file: string, stale: string, stateFolder: string): void {
+  const aside = `${file}.${process.pid}`;
+  try {
+    renameSync(file, aside);
+  } catch (error) {
+    // Another agent has moved it: whoever makes the new file first has the lock.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  const moved = readOrEmpty(aside);
+  if (moved !== stale) linkSync(aside, file);
+  rmSync(aside, { force: true });
+  if (moved !== stale) throw locked(stateFolder, livingHolder(moved));
 }
 
 function locked(stateFolder: string, pid: number | null): AgentError {
@@ -41,10 +54,10 @@ function locked(stateFolder: string, pid: number | null): AgentError {
   );
 }
 
-function livingHolder(file: string): number | null {
+function livingHolder(text: string): number | null {
   let value: unknown;
   try {
-    value = JSON.parse(readOrEmpty(file));
+    value = JSON.parse(text);
   } catch {
     return null;
   }

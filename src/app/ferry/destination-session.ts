@@ -3,7 +3,7 @@
  * out what it asks for. It starts with a reservation, or after a restart of the agent with what the journal says.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describeError } from '../../core/base/errors.ts';
+import { AppError, describeError } from '../../core/base/errors.ts';
 import { destinationEnded, stepDestination } from '../../core/machine/destination-machine.ts';
 import type {
   DestinationEffect,
@@ -13,6 +13,7 @@ import type {
   DestinationStep,
 } from '../../core/machine/destination-states.ts';
 import type { DestinationEntry } from '../../core/machine/records.ts';
+import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import type { Logger } from '../../io/log/logger.ts';
@@ -21,7 +22,6 @@ import { IncomingGuest, type ReserveMessage } from './incoming-guest.ts';
 import { MachineDriver } from './machine-driver.ts';
 import type { MigrationJournal } from './migration-journal.ts';
 import type { FerryHost } from './ports.ts';
-import { RefusedError } from './refused-error.ts';
 import { dialDestination } from './reservation.ts';
 
 const RETRY_MS = 1_000;
@@ -215,7 +215,8 @@ export class DestinationSession {
       await this.#guest.start(reserve, this.#parts.peer);
       this.#tell({ type: 'reservationHeld' });
     } catch (error) {
-      if (error instanceof RefusedError) this.#connection?.post({ type: 'refused', problems: [...error.problems] });
+      const problems = problemsOf(error);
+      if (problems.length > 0) this.#connection?.post({ type: 'refused', problems: [...problems] });
       throw error;
     }
   }
@@ -310,4 +311,10 @@ export class DestinationSession {
     await this.#connection?.close();
     this.#ended.resolve();
   }
+}
+
+/** All the reasons of a refused reservation; none for any other error. */
+function problemsOf(error: unknown): readonly Problem[] {
+  if (!(error instanceof AppError) || !('problems' in error)) return [];
+  return Array.isArray(error.problems) ? (error.problems as Problem[]) : [];
 }

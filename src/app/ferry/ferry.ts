@@ -64,6 +64,9 @@ export class Ferry {
 
   /** Takes up every migration that the journal says has not ended. Throws MachineError when the journal contradicts itself. */
   async recover(): Promise<void> {
+    const known = new Set(this.#journal.histories().map((history) => history.migrationId));
+    // The agent died before the reservation was on record: the source never heard of it.
+    for (const id of this.#host.incomingMigrations()) if (!known.has(id)) await this.#host.discard(id);
     for (const history of this.#journal.histories()) {
       this.#log.info('agent.recovery', `Taking up migration ${history.migrationId}`, { role: history.role });
       if (history.role === 'destination') await this.#recoverDestination(history.migrationId, history.records);

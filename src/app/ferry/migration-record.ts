@@ -143,7 +143,7 @@ export class MigrationRecord {
       stagesMs,
       rounds: this.#totals?.rounds ?? [],
       pages: this.#totals?.pages ?? noPages,
-      bytes: this.#totals?.bytes ?? { wire: 0, raw: 0 },
+      bytes: this.#totals?.bytes ?? { wire: this.#progress?.wireBytes ?? 0, raw: 0 },
       cpuMs: this.#cpuMs,
       verified: this.#verified,
       predicted: null,

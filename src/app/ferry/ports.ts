@@ -58,6 +58,8 @@ export type FerryHost = {
   startIncoming(migrationId: string): Promise<LocalVm>;
   /** The incoming machine of a migration, also after a restart of the agent; null when there is none. */
   findIncoming(migrationId: string): LocalVm | null;
+  /** Migrations of which an incoming machine is here. */
+  incomingMigrations(): readonly string[];
   /** Ends the incoming QEMU, if any, and gives the reservation back. Idempotent. */
   discard(migrationId: string): Promise<void>;
   /** The guest runs here from now on: the reservation becomes a VM of this host. Idempotent. */

@@ -74,7 +74,6 @@ export type ToPump =
 
 export type FromPump =
   | { readonly type: 'listening' }
-  | { readonly type: 'lanesConnected' }
   | { readonly type: 'prologue'; readonly bytes: Uint8Array<ArrayBuffer> }
   /** Pages of side blocks as a legal RAM section part, to be fed to the destination QEMU as it is. */
   | { readonly type: 'sidePart'; readonly bytes: Uint8Array<ArrayBuffer> }

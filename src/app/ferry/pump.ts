@@ -39,7 +39,7 @@ export class Pump implements VmStreamSink {
   readonly #feed: FeedSocket;
   readonly #reader: VmStreamReader;
   readonly #table: PageTable;
-  readonly #scheduler: Scheduler;
+  #scheduler: Scheduler;
   readonly #lanes: SourceLanePool;
   readonly #side: SidePages;
   readonly #isSide: readonly boolean[];
@@ -67,16 +67,7 @@ export class Pump implements VmStreamSink {
       side: !direct,
     }));
     this.#table = new PageTable(blocks, lanes);
-    this.#scheduler = new Scheduler({
-      table: this.#table,
-      feedHold: init.feedHold,
-      downtimeTargetMs: init.downtimeTargetMs,
-      maxRounds: init.maxRounds,
-      maxBandwidthBytesPerSecond: init.maxBandwidthBytesPerSecond,
-      batchPages: BATCH_PAGES_MAX,
-      nowMs: performance.now(),
-    });
-    this.#scheduler.setFixedDowntimeMs(init.fixedDowntimeMs);
+    this.#scheduler = this.#newScheduler();
     this.#nextIds = init.lanes.ports.map(() => 0);
     this.#reader = new VmStreamReader(this);
     this.#feed = new FeedSocket(init.socketPath, {
@@ -89,6 +80,8 @@ export class Pump implements VmStreamSink {
   async start(): Promise<void> {
     try {
       await Promise.all([this.#feed.listen(), this.#lanes.ready()]);
+      // Its clock starts with the pre-copy, not with the reservation.
+      this.#scheduler = this.#newScheduler();
       this.#post({ type: 'listening' });
       this.#timer = setInterval(() => this.#guard(() => this.#advance()), TICK_MS);
     } catch (error) {
@@ -247,6 +240,21 @@ export class Pump implements VmStreamSink {
     if (this.#verification === null || !this.#verification.answered(pages, mismatches)) return;
     this.#post({ type: 'verified', ...this.#verification.result() });
     this.#verification = null;
+  }
+
+  #newScheduler(): Scheduler {
+    const { feedHold, downtimeTargetMs, maxRounds, maxBandwidthBytesPerSecond, fixedDowntimeMs } = this.#init;
+    const scheduler = new Scheduler({
+      table: this.#table,
+      feedHold,
+      downtimeTargetMs,
+      maxRounds,
+      maxBandwidthBytesPerSecond,
+      batchPages: BATCH_PAGES_MAX,
+      nowMs: performance.now(),
+    });
+    scheduler.setFixedDowntimeMs(fixedDowntimeMs);
+    return scheduler;
   }
 
   // --- ends -------------------------------------------------------------------------------------------------------

@@ -18,8 +18,7 @@ import type {
   SourceState,
   SourceStep,
 } from '../../core/machine/source-states.ts';
-import type { MigrationReport, MigrationView } from '../../core/model/migration.ts';
-import { epilogueMessages } from '../../core/wire/control-codec.ts';
+import type { CpuMs, MigrationReport, MigrationView } from '../../core/model/migration.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { ownCpuMs } from '../../io/hoststat/process-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
@@ -28,16 +27,16 @@ import { MachineDriver } from './machine-driver.ts';
 import type { MigrationJournal } from './migration-journal.ts';
 import type { MigrationRecord } from './migration-record.ts';
 import type { FerryHost, MigrationRequest } from './ports.ts';
-import { dialDestination, reserveAtDestination, reserveMessage, type Reserved } from './reservation.ts';
+import { reserveAtDestination, reserveMessage, type Reserved } from './reservation.ts';
+import { SourceLink } from './source-link.ts';
 import { PumpThread } from './pump-thread.ts';
 import { SourceDataPlane } from './source-data-plane.ts';
 import type { SourceFacts, SourceVm } from './source-vm.ts';
 
-const PREPARED_TIMEOUT_MS = 60_000;
 const RETRY_MS = 1_000;
-const ACTIVE_TIMEOUT_MS = 15_000;
-const RELEASED_TIMEOUT_MS = 2_000;
 const WATCH_MS = 250;
+/** A STOP event this long before the end of the stream belongs to the switchover. */
+const STOP_EVENT_MS_MAX = 1_000;
 
 /** Effects that only a migration without decision has. */
 const dataPlane: ReadonlySet<SourceEffect['type']> = new Set([
@@ -72,7 +71,7 @@ export class SourceSession {
   readonly #driver: MachineDriver<SourceState, SourceEvent, SourceEffect>;
   readonly #finished = Promise.withResolvers<MigrationReport>();
   readonly #timer: NodeJS.Timeout;
-  #connection: ControlConnection | null = null;
+  readonly #link: SourceLink;
   #facts: SourceFacts | null = null;
   #pump: PumpThread | null = null;
   #plane: SourceDataPlane | null = null;
@@ -81,6 +80,7 @@ export class SourceSession {
   /** Effects of the data plane under way: none may outlive the decision to abort. */
   readonly #copying = new Set<Promise<void>>();
   #epilogue: Uint8Array<ArrayBuffer> | null = null;
+  #stopSeenAtMs: number | null = null;
   #telling = false;
   #cpuAtStartMs = { agent: ownCpuMs(), qemu: 0 };
   #ending = false;
@@ -89,6 +89,12 @@ export class SourceSession {
     this.#parts = parts;
     this.id = parts.request.id;
     this.done = this.#finished.promise;
+    const { id, destination, options } = parts.request;
+    this.#link = new SourceLink({ id, destination, stallTimeoutMs: options.stallTimeoutMs }, parts.host, {
+      silent: (reason) => this.#tell({ type: 'failed', cause: { code: 'FERRY_PEER_SILENT', reason } }),
+      failed: (reason) => this.#tell({ type: 'destinationFailed', cause: { code: 'FERRY_PEER', reason } }),
+      answer: () => this.answer(),
+    });
     this.#cpuAtStartMs.qemu = parts.source.cpuMs ?? 0;
     this.#driver = new MachineDriver(first.state, stepSource, {
       run: (effect) => this.#run(effect),
@@ -175,10 +181,9 @@ export class SourceSession {
       case 'tellCommit':
         return await this.#tellCommit();
       case 'tellAbort':
-        return await this.#tellAbort();
+        return this.#tellAbort();
       case 'tellDone':
-        this.#connection?.post({ type: 'done', migrationId: this.id });
-        return;
+        return this.#link.tellDone();
       case 'resumeSource':
         return await this.#resume();
       case 'haltSource':
@@ -186,8 +191,7 @@ export class SourceSession {
       case 'quitSourceQemu':
         return await this.#quit();
       case 'answer':
-        this.#connection?.post({ type: 'outcome', outcome: effect.answer });
-        return;
+        return this.#link.answer(effect.answer);
       case 'report':
         this.#report(effect.notice, journal);
     }
@@ -244,9 +248,8 @@ export class SourceSession {
     const facts = await source.facts();
     this.#facts = facts;
     await source.open(() => this.#onMonitorLost());
-    await source.onStop(() => this.#parts.record.guestStopped(performance.now()));
-    const connection = await dialDestination(host, request.destination, signal);
-    this.#watchConnection(connection);
+    await source.onStop(() => (this.#stopSeenAtMs = performance.now()));
+    const connection = await this.#link.connection(signal);
     const message = reserveMessage(host, request, facts);
     const reserved = await reserveAtDestination(connection, message, signal);
     await this.#openPlane({ connection, reserved, facts, pump });
@@ -262,7 +265,7 @@ export class SourceSession {
       {
         switchoverWanted: () => this.#tell({ type: 'switchoverWanted' }),
         guestStopped: (atMs) => {
-          this.#parts.record.guestStopped(atMs);
+          this.#onGuestStopped(atMs);
           this.#tell({ type: 'guestStopped' });
         },
         drained: (epilogue) => this.#onDrained(epilogue),
@@ -291,6 +294,13 @@ export class SourceSession {
     if (facts.features.switchoverAck) this.#plane?.allowSwitchover();
   }
 
+  /** QMP tells of the stop a little before the stream does, but also when somebody paused the guest earlier. */
+  #onGuestStopped(atMs: number): void {
+    const seenAtMs = this.#stopSeenAtMs;
+    const same = seenAtMs !== null && seenAtMs < atMs && atMs - seenAtMs < STOP_EVENT_MS_MAX;
+    this.#parts.record.guestStopped(same ? seenAtMs : atMs);
+  }
+
   #onDrained(epilogue: Uint8Array<ArrayBuffer>): void {
     this.#epilogue = epilogue;
     this.#parts.record.totals = this.#plane?.totals ?? null;
@@ -311,10 +321,8 @@ export class SourceSession {
   }
 
   async #sendEpilogue(): Promise<void> {
-    const connection = this.#connection;
-    if (connection === null || this.#epilogue === null) return;
-    for (const { message, attachment } of epilogueMessages(this.#epilogue)) await connection.send(message, attachment);
-    await connection.expect(['prepared'], { timeoutMs: PREPARED_TIMEOUT_MS, signal: this.#abandon.signal });
+    if (this.#epilogue === null) return;
+    await this.#link.sendEpilogue(this.#epilogue, this.#abandon.signal);
     this.#tell({ type: 'preparedReceived' });
   }
 
@@ -326,37 +334,22 @@ export class SourceSession {
 
   // --- effects: after the decision ------------------------------------------------------------------------------------
 
-  /** Tells COMMIT until the destination says what became of it, over as many connections as that takes. */
   async #tellCommit(): Promise<void> {
     if (this.#telling) return;
     this.#telling = true;
-    while (this.#driver.state.name === 'handedOver') {
-      try {
-        await this.#tellCommitOnce();
-      } catch (error) {
-        this.#parts.log.warn('migration.commit', describeError(error), { migration: this.id });
-        await sleep(RETRY_MS);
-      }
-    }
-    this.#telling = false;
-  }
-
-  async #tellCommitOnce(): Promise<void> {
-    const { record } = this.#parts;
-    const connection = await this.#liveConnection();
+    const { record, log } = this.#parts;
     record.commitSent();
-    await connection.send({ type: 'commit', migrationId: this.id });
-    const { message } = await connection.expect(['active', 'gone'], { timeoutMs: ACTIVE_TIMEOUT_MS });
-    if (message.type === 'gone') return this.#tell({ type: 'destinationGone', mayHaveRun: message.mayHaveRun });
-    record.guestActive(message.resumeMs, connection.rttMs ?? 0);
+    const answer = await this.#link.tellCommit(() => this.#driver.state.name === 'handedOver', log);
+    this.#telling = false;
+    if (answer === null) return;
+    if (answer.type === 'gone') return this.#tell({ type: 'destinationGone', mayHaveRun: answer.mayHaveRun });
+    record.guestActive(answer.resumeMs, this.#link.rttMs);
     this.#tell({ type: 'activeReceived' });
   }
 
-  async #tellAbort(): Promise<void> {
+  #tellAbort(): void {
     const state = this.#driver.state;
-    if (this.#connection === null || !('cause' in state)) return;
-    const { code, reason } = state.cause;
-    await this.#connection.send({ type: 'abort', migrationId: this.id, code, reason }).catch(() => undefined);
+    if ('cause' in state) this.#link.tellAbort(state.cause);
   }
 
   async #resume(): Promise<void> {
@@ -370,42 +363,21 @@ export class SourceSession {
 
   async #quit(): Promise<void> {
     const { source, record } = this.#parts;
-    const cpuMs = source.cpuMs;
-    const qemu = cpuMs === null ? null : cpuMs - this.#cpuAtStartMs.qemu;
-    record.sourceCpuMs = { agent: ownCpuMs() - this.#cpuAtStartMs.agent, qemu };
+    record.sourceCpuMs = this.#cpuMs();
     await this.#closePlane();
     await source.quit();
     this.#tell({ type: 'sourceQemuGone' });
   }
 
+  #cpuMs(): CpuMs {
+    const qemu = this.#parts.source.cpuMs;
+    return {
+      agent: ownCpuMs() - this.#cpuAtStartMs.agent,
+      qemu: qemu === null ? null : qemu - this.#cpuAtStartMs.qemu,
+    };
+  }
+
   // --- the world ------------------------------------------------------------------------------------------------------
-
-  async #liveConnection(): Promise<ControlConnection> {
-    if (this.#connection !== null && this.#connection.closedReason === null) return this.#connection;
-    const connection = await dialDestination(this.#parts.host, this.#parts.request.destination);
-    this.#watchConnection(connection);
-    return connection;
-  }
-
-  #watchConnection(connection: ControlConnection): void {
-    this.#connection = connection;
-    const { stallTimeoutMs } = this.#parts.request.options;
-    connection.onMessage((message) => {
-      if (message.type === 'query') connection.post({ type: 'outcome', outcome: this.answer() });
-      if (message.type === 'failed') {
-        this.#tell({ type: 'destinationFailed', cause: { code: 'FERRY_PEER', reason: message.message } });
-      }
-    });
-    connection.onStalled(stallTimeoutMs, (silentMs) => {
-      const reason = `Nothing was heard of host "${this.peerName}" for ${Math.round(silentMs)} ms`;
-      this.#tell({ type: 'failed', cause: { code: 'FERRY_PEER_SILENT', reason } });
-    });
-    void connection.closed.then((reason) => {
-      if (this.#connection !== connection) return;
-      this.#parts.log.debug('link.closed', reason.message, { migration: this.id });
-      this.#tell({ type: 'failed', cause: { code: 'FERRY_PEER_SILENT', reason: reason.message } });
-    });
-  }
 
   /** A link that lets signs of life through but no pages is dead too. */
   #watch(): void {
@@ -451,7 +423,8 @@ export class SourceSession {
     await this.#closePlane();
     record.totals = this.#plane?.totals ?? null;
     if (state.name === 'done') {
-      await this.#takeLeave();
+      const destinationCpuMs = await this.#link.released();
+      if (destinationCpuMs !== null) record.destinationCpuMs = destinationCpuMs;
       await host.vmHandedOver(this.vmName, this.peerName);
       record.end({ outcome: 'completed', reason: 'completed', code: null, guest: 'running at destination' });
       log.info('migration.completed', `VM "${this.vmName}" runs on host "${this.peerName}"`, { migration: this.id });
@@ -459,22 +432,12 @@ export class SourceSession {
       const { code, reason } = state.cause;
       const outcome = code === 'FERRY_CANCELLED' || code === 'FERRY_SHUTDOWN' ? 'aborted' : 'failed';
       record.end({ outcome, reason, code, guest: state.guest });
+      record.sourceCpuMs = this.#cpuMs();
+      record.progress = this.#plane?.progress ?? null;
       log.warn('migration.aborted', `VM "${this.vmName}" is ${state.guest}: ${reason}`, { migration: this.id, code });
     }
     source.close();
-    await this.#connection?.close();
+    await this.#link.close();
     this.#finished.resolve(record.report());
-  }
-
-  /** `done` has been posted; the destination answers with what it spent. */
-  async #takeLeave(): Promise<void> {
-    try {
-      const received = await this.#connection?.expect(['released'], { timeoutMs: RELEASED_TIMEOUT_MS });
-      if (received === undefined) return;
-      const { agentCpuMs, qemuCpuMs } = received.message;
-      this.#parts.record.destinationCpuMs = { agent: agentCpuMs, qemu: qemuCpuMs };
-    } catch {
-      // It has the guest and will forget the migration when it restarts.
-    }
   }
 }

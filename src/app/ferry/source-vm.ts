@@ -93,6 +93,7 @@ export class SourceVm {
   async problems(facts: SourceFacts): Promise<Problem[]> {
     const qmp = await this.#monitor();
     const problems = [...(await checkSourceReady(qmp)), ...ramProblems(this.vm.name, facts.ram)];
+    problems.push(...(await streamProblems(qmp)));
     const state = await qmp.runState();
     if (state !== 'running') {
       const message = `VM "${this.vm.name}" is "${state}"; live migration needs a running guest: resume it first`;
@@ -197,4 +198,19 @@ export class SourceVm {
     this.#qmp = qmp;
     return qmp;
   }
+}
+
+/** What would keep us from reading this machine's stream, or QEMU from writing it. */
+async function streamProblems(qmp: QmpClient): Promise<Problem[]> {
+  const problems: Problem[] = [];
+  if ((await qmp.execute('qom-get', { path: '/machine', property: 'suppress-vmdesc' })) === true) {
+    const message = 'The machine has suppress-vmdesc=on, so the end of its device state cannot be found: switch it off';
+    problems.push({ code: 'QEMU_VMDESC', message });
+  }
+  const devices = await qmp.execute('query-memory-devices');
+  if (devices.some((device) => device.type === 'nvdimm')) {
+    const message = 'The machine has an NVDIMM, whose content belongs to a file on this host: remove it';
+    problems.push({ code: 'QEMU_NVDIMM', message });
+  }
+  return problems;
 }

@@ -59,36 +59,37 @@ export async function waitForPass(
   });
 }
 
+/** What is known as soon as the mover is done. */
+export type Moved = MoveFigures & Pick<MoveSample, 'wireBytes' | 'quietGapMs'> & { readonly pagesBefore: number };
 export type Watched = Omit<MoveSample, 'mode' | 'run'>;
 
-/**
- * Moves the guest; returns what the mover says and what was seen, once the writer has checked each of its `pages` pages
- * after the move. Throws LabError LAB_COMMAND when the guest does not go on; errors of the mover.
- */
-export async function watchMove(
-  guest: MovableGuest,
-  to: HostName,
-  pages: number,
-  tools: WatchTools,
-): Promise<Watched> {
-  const before = await waitForPass(guest, 0, tools);
+/** Moves the guest. Throws what the mover throws, LabError LAB_COMMAND when the guest said nothing before. */
+export async function moveWatched(guest: MovableGuest, to: HostName, tools: WatchTools): Promise<Moved> {
+  const { sequence } = await waitForPass(guest, 0, tools);
   const bytesBefore = await wireBytes(tools.plan);
   const { longestGapMs: quietGapMs } = await tools.heartbeats.take();
   const figures = await guest.move(to);
-  const bytesAfter = await wireBytes(tools.plan);
+  return { ...figures, quietGapMs, pagesBefore: sequence, wireBytes: (await wireBytes(tools.plan)) - bytesBefore };
+}
+
+/**
+ * To be called right after the move: waits until the guest's writer has checked each of its `pages` pages since then.
+ * Throws LabError LAB_COMMAND when the guest does not go on.
+ */
+export async function checkMoved(
+  guest: MovableGuest,
+  pages: number,
+  moved: Moved,
+  tools: WatchTools,
+): Promise<Watched> {
   await sleep(AFTERMATH_MS, undefined, { signal: tools.signal });
   const { longestGapMs, heartbeats } = await tools.heartbeats.take();
-  if (heartbeats === 0) throw new LabError('LAB_COMMAND', 'No heartbeat of the guest arrived during the move');
+  if (heartbeats === 0)
+    throw new LabError('LAB_COMMAND', 'No heartbeat of the guest arrived during and after the move');
   const arrived = await waitForPass(guest, 0, tools);
-  const after = await waitForPass(guest, pages, tools, arrived.sequence);
-  return {
-    ...figures,
-    wireBytes: bytesAfter - bytesBefore,
-    corruptedWords: after.corruptedWords,
-    pagesWritten: { before: before.sequence, after: after.sequence },
-    longestGapMs,
-    quietGapMs,
-  };
+  const { sequence, corruptedWords } = await waitForPass(guest, pages, tools, arrived.sequence);
+  const { pagesBefore, ...figures } = moved;
+  return { ...figures, longestGapMs, corruptedWords, pagesWritten: { before: pagesBefore, after: sequence } };
 }
 
 async function wireBytes({ hosts: [a, b] }: LabPlan): Promise<number> {

@@ -36,8 +36,10 @@ export class VmferryGuest implements MovableGuest {
 
   /** Starts it on host a. Throws ClientError, RefusalError. */
   static async start(plan: LabPlan, spec: VmSpec, signal: AbortSignal): Promise<VmferryGuest> {
-    const view = await withAgent(plan, 'a', async (client) =>
-      client.call('startVm', { body: { spec } }, { timeoutMs: START_TIMEOUT_MS, signal }),
+    const view = await withAgent(
+      plan,
+      'a',
+      async (client) => await client.call('startVm', { body: { spec } }, { timeoutMs: START_TIMEOUT_MS, signal }),
     );
     return new VmferryGuest(plan, view, signal);
   }
@@ -63,13 +65,13 @@ export class VmferryGuest implements MovableGuest {
 
   async consoleFile(): Promise<string> {
     const call = { params: { name: this.view.name } };
-    const { runFolder } = await withAgent(this.#plan, this.#at, async (client) => client.call('showVm', call));
+    const { runFolder } = await withAgent(this.#plan, this.#at, async (client) => await client.call('showVm', call));
     return runPaths(runFolder).consoleLog;
   }
 
   async stop(): Promise<void> {
     const call = { params: { name: this.view.name }, body: { force: true } };
-    await withAgent(this.#plan, this.#at, async (client) => client.call('stopVm', call));
+    await withAgent(this.#plan, this.#at, async (client) => await client.call('stopVm', call));
   }
 
   async #moveByApi(from: HostName, destination: HostName): Promise<MigrationReport> {
@@ -101,7 +103,7 @@ export class VmferryGuest implements MovableGuest {
       this.#signal.removeEventListener('abort', interrupt);
     }
     const call = { query: { vm, limit: 1 } };
-    const { reports } = await withAgent(this.#plan, from, async (client) => client.call('history', call));
+    const { reports } = await withAgent(this.#plan, from, async (client) => await client.call('history', call));
     const [report] = reports;
     if (report === undefined) throw new LabError('LAB_COMMAND', `Host ${from} has no report of VM "${vm}"`, { vm });
     return report;

@@ -22,7 +22,7 @@ export class AppError<Code extends string = string> extends Error {
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let at: unknown = error, depth = 0; at !== undefined && depth < 8; depth++) {
-    parts.push(at instanceof Error ? at.message : String(at));
+    parts.push(at instanceof Error ? at.message : typeof at === 'string' ? at : JSON.stringify(at));
     at = at instanceof Error ? at.cause : undefined;
   }
   return parts.filter((part, i) => part !== parts[i - 1]).join(': ');

@@ -79,7 +79,7 @@ export function formatRate(bytesPerSecond: number): string {
   const bits = bytesPerSecond * 8;
   if (bits >= 1e9) return `${significant(bits / 1e9)} Gbit/s`;
   if (bits >= 1e6) return `${significant(bits / 1e6)} Mbit/s`;
-  return `${significant(bits / 1e3)} kbit/s`;
+  return bits >= 1e3 ? `${significant(bits / 1e3)} kbit/s` : `${Math.round(bits)} bit/s`;
 }
 
 /** "830 ms", "3.42 s", "2 min 05 s". */

@@ -1,0 +1,117 @@
+/**
+ * QEMU's locks on an image file that both hosts see: exactly one side holds them at every stage, also when a migration is
+ * aborted before, or in the middle of, the switchover.
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { checkImage, lastSynced, moreRecords } from '../support/file-log.ts';
+import { assertHolds, assertHoldsNothing, canBeOpened, LockWatch, pidOf, pidThere } from '../support/image-locks.ts';
+import type { LabGuest } from '../support/lab-guest.ts';
+import { useLab } from '../support/lab-hosts.ts';
+import type { HostName, QemuVersion } from '../support/lab-hosts.ts';
+import { makeLogDisk, qemuTool } from '../support/storage-servers.ts';
+
+const variants: readonly { qemu: QemuVersion; format: 'raw' | 'qcow2' }[] = [
+  { qemu: '10', format: 'raw' },
+  { qemu: '10', format: 'qcow2' },
+  { qemu: '7.2', format: 'raw' },
+];
+/** Slow enough to look around during pre-copy. */
+const SLOW = ['--max-bandwidth', '4MB/s'];
+const LOOK_TIMEOUT_MS = 20_000;
+
+for (const { qemu, format } of variants) {
+  describe(`Locks of a ${format} image, QEMU ${qemu}`, () => {
+    const lab = useLab({ qemu: { a: qemu, b: qemu } });
+    let guest: LabGuest;
+    let file: string;
+    const watch = async (from: HostName, to: HostName): Promise<LockWatch> =>
+      new LockWatch(file, await pidThere(lab, from, guest.name), async () => await pidOf(lab, to, guest.name));
+
+    /** Pre-copy has begun: the incoming QEMU has the image open, without any lock. */
+    async function assertPreCopy(watched: LockWatch, source: number): Promise<void> {
+      const deadline = performance.now() + LOOK_TIMEOUT_MS;
+      while ((await lab.ok<Status>('a', 'status')).migrations[0]?.stage !== 'preCopy') {
+        assert.ok(performance.now() < deadline, 'pre-copy does not begin');
+        await sleep(50);
+      }
+      const { destination } = watched;
+      assert.ok(destination !== null, 'the destination has started its QEMU');
+      assertHolds(source, file);
+      assertHoldsNothing(destination, file);
+      assert.equal(canBeOpened(file, format, qemu), false);
+    }
+
+    before(async () => {
+      file = makeLogDisk(lab, 'log');
+      if (format === 'qcow2') file = convert(file, 'raw', 'qcow2');
+      const fileLog = { disk: { source: file, format }, recordsPerS: 20 };
+      guest = await lab.startGuest('a', { name: 'locks', memory: '256M', fileLog });
+      await moreRecords(guest, 2);
+    });
+
+    test('the source holds them before, during pre-copy, and after a cancel', async () => {
+      const source = await pidThere(lab, 'a', guest.name);
+      assertHolds(source, file);
+      const watched = await watch('a', 'b');
+      const { done } = lab.startMigrate(guest, 'a', 'b', ...SLOW);
+      await assertPreCopy(watched, source);
+      const { id } = (await lab.ok<Status>('a', 'status')).migrations[0] ?? { id: '' };
+      await lab.ok('a', 'cancel', id);
+      assert.equal((await done).code, 5);
+      const { holders, destinationHadItOpen } = await watched.end();
+      assert.deepEqual(holders, ['source']);
+      assert.equal(destinationHadItOpen, true);
+      assertHolds(source, file);
+      assert.deepEqual(await lab.vmStates('b'), []);
+      await moreRecords(guest, 5);
+    });
+
+    test('the source takes them back when the destination is lost in the middle of the switchover', async (t) => {
+      const source = await pidThere(lab, 'a', guest.name);
+      const watched = await watch('a', 'b');
+      watched.whenFree(() => process.kill(watched.destination ?? 0, 'SIGKILL'));
+      const { report } = await lab.tryMigrate(guest, 'a', 'b');
+      assert.deepEqual([report.outcome, report.guest], ['failed', 'running at source'], lab.agentLogs());
+      const { holders, samples } = await watched.end();
+      t.diagnostic(`${samples} samples in ${Math.round(report.totalMs)} ms: ${holders.join(', ')}`);
+      assert.deepEqual(holders, ['source', 'nobody', 'source']);
+      assertHolds(source, file);
+      assert.deepEqual(await lab.vmStates('b'), []);
+      await moreRecords(guest, 5);
+    });
+
+    test('they pass to the destination, and are never held by both', async (t) => {
+      const source = await pidThere(lab, 'a', guest.name);
+      const watched = await watch('a', 'b');
+      const { report } = await lab.migrate(guest, 'a', 'b');
+      const { holders, samples } = await watched.end();
+      t.diagnostic(`${samples} samples in ${Math.round(report.totalMs)} ms: ${holders.join(', ')}`);
+      assert.deepEqual(
+        holders.filter((holder) => holder !== 'nobody'),
+        ['source', 'destination'],
+      );
+      assertHolds(await pidThere(lab, 'b', guest.name), file);
+      assertHoldsNothing(source, file);
+      assert.equal(canBeOpened(file, format, qemu), false);
+      const last = await moreRecords(guest, 5);
+
+      await lab.ok('b', 'vm', 'stop', guest.name, '--force');
+      assert.equal(canBeOpened(file, format, qemu), true);
+      assert.ok(lastSynced(guest) >= last);
+      checkImage(format === 'qcow2' ? convert(file, 'qcow2', 'raw') : file, last);
+    });
+  });
+}
+
+type Status = { readonly migrations: readonly { readonly id: string; readonly stage: string }[] };
+
+function convert(file: string, from: string, to: string): string {
+  const converted = file.replace(/\.\w+$/, `.${to}`);
+  const argv = ['convert', '-f', from, '-O', to, file, converted];
+  const { status, stderr } = spawnSync(qemuTool('qemu-img'), argv, { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+  return converted;
+}
