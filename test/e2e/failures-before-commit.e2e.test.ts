@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 import { labCutLink } from '../../src/app/lab/lab.ts';
 import { useScene } from '../support/failure-scene.ts';
 import type { Attempt, FailureScene } from '../support/failure-scene.ts';
-import { askQemu, qemuPids, until } from '../support/outside-view.ts';
+import { askQemu, qemuPids } from '../support/outside-view.ts';
 
 type Failure = {
   readonly name: string;
@@ -19,6 +19,8 @@ type Failure = {
   /** What has to be repaired before the guest can be looked at. */
   readonly repair?: (scene: FailureScene) => Promise<void>;
   readonly movesAfterwards?: boolean;
+  /** Also while the guest is stopped and its last pages are on their way. */
+  readonly inStopAndCopy?: boolean;
 };
 
 const stall = ['--stall-timeout', '2s'];
@@ -27,7 +29,8 @@ const failures: readonly Failure[] = [
   {
     name: "the destination's agent is killed",
     strike: (scene) => scene.signalAgent('there', 'SIGKILL'),
-    ...{ code: 6, message: /could not be moved: .*(reset|closed) the connection/s },
+    ...{ code: 6, message: /could not be moved: .*(closed the connection|its agent ended)/s },
+    inStopAndCopy: true,
     repair: async (scene) => await scene.restartAgent('there'),
     movesAfterwards: true,
   },
@@ -35,6 +38,7 @@ const failures: readonly Failure[] = [
     name: "the source's agent is killed",
     strike: (scene) => scene.signalAgent('here', 'SIGKILL'),
     ...{ code: 8, message: /The agent was lost while VM "g\d+" was being moved .*vmferry show/s },
+    inStopAndCopy: true,
     repair: async (scene) => await scene.restartAgent('here'),
     movesAfterwards: true,
   },
@@ -42,6 +46,7 @@ const failures: readonly Failure[] = [
     name: "the destination's QEMU is killed",
     strike: (scene) => killQemuThere(scene),
     ...{ code: 6, message: /could not be moved: .*QEMU/s },
+    inStopAndCopy: true,
   },
   {
     name: "the destination's agent is stopped in good order",
@@ -53,6 +58,7 @@ const failures: readonly Failure[] = [
     name: "the source's agent is stopped in good order",
     strike: (scene) => scene.signalAgent('here', 'SIGTERM'),
     ...{ code: 5, message: /was not moved: The agent of the source was stopped/ },
+    inStopAndCopy: true,
     repair: async (scene) => await scene.restartAgent('here'),
   },
   {
@@ -66,6 +72,7 @@ const failures: readonly Failure[] = [
     options: stall,
     strike: async (scene) => await labCutLink(true, scene.lab.name),
     ...{ code: 6, message: /could not be moved: .*for \d+ ms/s },
+    inStopAndCopy: true,
     repair: async (scene) => await labCutLink(false, scene.lab.name),
     movesAfterwards: true,
   },
@@ -73,6 +80,7 @@ const failures: readonly Failure[] = [
     name: 'a person cancels it',
     strike: async (scene) => await cancel(scene),
     ...{ code: 5, message: /was not moved: A person asked for the abort/ },
+    inStopAndCopy: true,
     movesAfterwards: true,
   },
   {
@@ -91,6 +99,23 @@ const preCopyOnly: readonly Failure[] = [
     movesAfterwards: true,
   },
 ];
+
+/** While it is stopped the guest says nothing; the longest it may take is the stall time-out and the resumption. */
+describe('a failure during stop-and-copy', () => {
+  const scene = useScene();
+
+  for (const failure of failures.filter(({ inStopAndCopy }) => inStopAndCopy)) {
+    test(`${failure.name}: the guest goes on at the source`, async () => {
+      await scene.ready();
+      const attempt = scene.attempt(...(failure.options ?? []));
+      await scene.freezeInStopAndCopy(attempt);
+      await failure.strike(scene, attempt);
+      // A dead agent does not mind; a frozen one goes on and has to clear away.
+      scene.signalIfThere('SIGCONT');
+      await check(scene, attempt, failure);
+    });
+  }
+});
 
 async function check(scene: FailureScene, attempt: Attempt, failure: Failure): Promise<void> {
   const result = await attempt.done;
@@ -120,12 +145,10 @@ function killQemuThere({ lab, there }: FailureScene): void {
 
 /** Both ends of every TCP connection between the hosts get a reset. */
 function resetConnections({ lab, here }: FailureScene): void {
-  execFileSync('ip', ['netns', 'exec', `vmferry-${lab.name}-${here}`, 'ss', '-K', 'state', 'established']);
+  execFileSync('ip', ['netns', 'exec', `vmferry-${lab.name}-${here}`, 'ss', '-K', 'state', 'established'], { stdio: 'ignore' });
 }
 
 async function cancel({ lab, here }: FailureScene): Promise<void> {
   const { migrations } = await lab.ok<{ migrations: { id: string }[] }>(here, 'status');
   await lab.ok(here, 'cancel', migrations[0]?.id ?? 'none');
 }
-
-void until;

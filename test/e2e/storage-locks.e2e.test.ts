@@ -7,7 +7,15 @@ import { spawnSync } from 'node:child_process';
 import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { checkImage, lastSynced, moreRecords } from '../support/file-log.ts';
-import { assertHolds, assertHoldsNothing, canBeOpened, LockWatch, pidOf, pidThere } from '../support/image-locks.ts';
+import {
+  assertHolds,
+  assertHoldsNothing,
+  canBeOpened,
+  LockWatch,
+  openImage,
+  pidOf,
+  pidThere,
+} from '../support/image-locks.ts';
 import type { LabGuest } from '../support/lab-guest.ts';
 import { useLab } from '../support/lab-hosts.ts';
 import type { HostName, QemuVersion } from '../support/lab-hosts.ts';
@@ -20,6 +28,10 @@ const variants: readonly { qemu: QemuVersion; format: 'raw' | 'qcow2' }[] = [
 ];
 /** Slow enough to look around during pre-copy. */
 const SLOW = ['--max-bandwidth', '4MB/s'];
+/** Slow enough to stop the destination's QEMU during pre-copy. */
+const BRISK = ['--max-bandwidth', '20MB/s'];
+const COPYING_BYTES = 1_000_000;
+const FOREIGN_MS = 1_500;
 const LOOK_TIMEOUT_MS = 20_000;
 
 for (const { qemu, format } of variants) {
@@ -30,18 +42,24 @@ for (const { qemu, format } of variants) {
     const watch = async (from: HostName, to: HostName): Promise<LockWatch> =>
       new LockWatch(file, await pidThere(lab, from, guest.name), async () => await pidOf(lab, to, guest.name));
 
-    /** Pre-copy has begun: the incoming QEMU has the image open, without any lock. */
-    async function assertPreCopy(watched: LockWatch, source: number): Promise<void> {
+    /** Waits until pre-copy is under way and the incoming QEMU is known; returns the migration and that process. */
+    async function untilCopying(watched: LockWatch): Promise<{ id: string; destination: number }> {
+      const client = lab.client('a');
       const deadline = performance.now() + LOOK_TIMEOUT_MS;
-      while ((await lab.ok<Status>('a', 'status')).migrations[0]?.stage !== 'preCopy') {
-        assert.ok(performance.now() < deadline, 'pre-copy does not begin');
-        await sleep(50);
+      try {
+        for (;;) {
+          const [view] = (await client.call('listMigrations', {})).migrations;
+          const { destination } = watched;
+          // Pages arrive once the destination's QEMU has read the beginning of its stream.
+          if (view?.stage === 'preCopy' && view.wireBytes > COPYING_BYTES && destination !== null) {
+            return { id: view.id, destination };
+          }
+          assert.ok(performance.now() < deadline, `no pre-copy: ${JSON.stringify(view)}`);
+          await sleep(20);
+        }
+      } finally {
+        await client.close();
       }
-      const { destination } = watched;
-      assert.ok(destination !== null, 'the destination has started its QEMU');
-      assertHolds(source, file);
-      assertHoldsNothing(destination, file);
-      assert.equal(canBeOpened(file, format, qemu), false);
     }
 
     before(async () => {
@@ -57,8 +75,10 @@ for (const { qemu, format } of variants) {
       assertHolds(source, file);
       const watched = await watch('a', 'b');
       const { done } = lab.startMigrate(guest, 'a', 'b', ...SLOW);
-      await assertPreCopy(watched, source);
-      const { id } = (await lab.ok<Status>('a', 'status')).migrations[0] ?? { id: '' };
+      const { id, destination } = await untilCopying(watched);
+      assertHolds(source, file);
+      assertHoldsNothing(destination, file);
+      assert.equal(canBeOpened(file, format, qemu), false);
       await lab.ok('a', 'cancel', id);
       assert.equal((await done).code, 5);
       const { holders, destinationHadItOpen } = await watched.end();
@@ -72,8 +92,13 @@ for (const { qemu, format } of variants) {
     test('the source takes them back when the destination is lost in the middle of the switchover', async (t) => {
       const source = await pidThere(lab, 'a', guest.name);
       const watched = await watch('a', 'b');
-      watched.whenFree(() => process.kill(watched.destination ?? 0, 'SIGKILL'));
-      const { report } = await lab.tryMigrate(guest, 'a', 'b');
+      const { done } = lab.startMigrate(guest, 'a', 'b', ...BRISK);
+      const { destination } = await untilCopying(watched);
+      // A QEMU that stands still cannot have loaded its devices: this is certainly before the commit.
+      process.kill(destination, 'SIGSTOP');
+      await watched.free;
+      process.kill(destination, 'SIGKILL');
+      const { report } = await done;
       assert.deepEqual([report.outcome, report.guest], ['failed', 'running at source'], lab.agentLogs());
       const { holders, samples } = await watched.end();
       t.diagnostic(`${samples} samples in ${Math.round(report.totalMs)} ms: ${holders.join(', ')}`);
@@ -81,6 +106,25 @@ for (const { qemu, format } of variants) {
       assertHolds(source, file);
       assert.deepEqual(await lab.vmStates('b'), []);
       await moreRecords(guest, 5);
+    });
+
+    test('a program that takes them in the gap of the switchover delays the guest, and does not cost it', async () => {
+      const watched = await watch('a', 'b');
+      const { done } = lab.startMigrate(guest, 'a', 'b', ...BRISK);
+      const { destination } = await untilCopying(watched);
+      process.kill(destination, 'SIGSTOP');
+      await watched.free;
+      const other = await openImage(file, format, qemu);
+      process.kill(destination, 'SIGCONT');
+      await sleep(FOREIGN_MS);
+      assertHoldsNothing(destination, file);
+      await other.close();
+      const { report } = await done;
+      assert.equal(report.outcome, 'completed', lab.agentLogs());
+      await watched.end();
+      assertHolds(destination, file);
+      await moreRecords(guest, 5);
+      await lab.migrate(guest, 'b', 'a');
     });
 
     test('they pass to the destination, and are never held by both', async (t) => {
@@ -105,8 +149,6 @@ for (const { qemu, format } of variants) {
     });
   });
 }
-
-type Status = { readonly migrations: readonly { readonly id: string; readonly stage: string }[] };
 
 function convert(file: string, from: string, to: string): string {
   const converted = file.replace(/\.\w+$/, `.${to}`);

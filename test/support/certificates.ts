@@ -12,7 +12,7 @@ export type TestIdentity = { readonly certPem: string; readonly keyPem: string; 
 export type TestAuthority = {
   readonly caPem: string;
   /** A certificate with the name as common name and DNS name, and its key. */
-  readonly issue: (name: string) => Promise<TestIdentity>;
+  readonly issue: (name: string, validForMs?: number) => Promise<TestIdentity>;
 };
 
 export async function createTestAuthority(): Promise<TestAuthority> {
@@ -30,10 +30,10 @@ export async function createTestAuthority(): Promise<TestAuthority> {
   const caPem = ca.toString('pem');
   return {
     caPem,
-    issue: async (name) => {
+    issue: async (name, validForMs) => {
       const own = await newKeys();
       const certificate = await x509.X509CertificateGenerator.create({
-        ...common(),
+        ...common(validForMs),
         issuer: subject,
         signingKey: keys.privateKey,
         subject: `CN=${name}`,
@@ -49,11 +49,11 @@ export async function createTestAuthority(): Promise<TestAuthority> {
   };
 }
 
-function common() {
+function common(validForMs = 3_600_000) {
   return {
     serialNumber: randomBytes(8).toString('hex').replace(/^./, '1'),
     notBefore: new Date(Date.now() - 60_000),
-    notAfter: new Date(Date.now() + 3_600_000),
+    notAfter: new Date(Date.now() + validForMs),
     signingAlgorithm: algorithm,
   };
 }

@@ -14,15 +14,16 @@
  */
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach } from 'node:test';
+import { parse, stringify } from 'yaml';
 import type { HostView } from '../../src/core/model/vm.ts';
 import type { MigrationView } from '../../src/core/model/migration.ts';
 import { labCutLink, labSignalAgent, labStartAgent, labStatus } from '../../src/app/lab/lab.ts';
 import type { LabGuest } from './lab-guest.ts';
 import { useLab } from './lab-hosts.ts';
-import type { HostName, LabHosts, LabHostsOptions, MigrateResult } from './lab-hosts.ts';
+import type { CliResult, HostName, LabHosts, LabHostsOptions, MigrateResult } from './lab-hosts.ts';
 import { askQemu, ConsoleWitness, qemuPids, runState, secondMonitor, until } from './outside-view.ts';
 
 const hosts = ['a', 'b'] as const;
@@ -139,8 +140,20 @@ export class FailureScene {
     assert.ok(labSignalAgent(this[which], signal, this.lab.name), `the agent ${which} was running`);
   }
 
+  /** A signal to the destination's agent, whether it runs or not. */
+  signalIfThere(signal: NodeJS.Signals): void {
+    labSignalAgent(this.there, signal, this.lab.name);
+  }
+
   async restartAgent(which: 'here' | 'there'): Promise<void> {
     await labStartAgent(this[which], this.lab.name);
+  }
+
+  /** Restarts a host's agent with other top-level fields in its configuration. */
+  async reconfigure(host: HostName, fields: object): Promise<void> {
+    const file = join(this.lab.folder, host, 'agent.yaml');
+    writeFileSync(file, stringify({ ...(parse(readFileSync(file, 'utf8')) as object), ...fields }));
+    await labStartAgent(host, this.lab.name);
   }
 
   /** Ended with this code and a message for people that matches; says that the guest runs where it was. */
@@ -151,7 +164,7 @@ export class FailureScene {
       .join('\n')}`;
     assert.equal(result.code, code, `${said}\n${this.lab.agentLogs()}`);
     assert.match(said, message);
-    assert.doesNotMatch(`${said}\n${result.stdout}`, STACK_TRACE);
+    assertNoStackTrace(result);
     if (code === 8) return;
     assert.match(said, new RegExp(`The guest runs at host ${this.here}\\.`));
     assert.equal(result.report.guest, 'running at source');
@@ -231,6 +244,10 @@ export class FailureScene {
       qemuArguments: [...secondMonitor],
     });
   }
+}
+
+export function assertNoStackTrace({ stdout, stderr }: CliResult): void {
+  assert.doesNotMatch(`${stderr}\n${stdout}`, STACK_TRACE);
 }
 
 /** Types of the records in a host's journal of migrations, in order. */

@@ -6,7 +6,8 @@
  * locks belong to an open file, not to a process: /proc/locks says pid -1, but /proc/PID/fdinfo/FD lists them.
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HostName, LabHosts, QemuVersion } from './lab-hosts.ts';
@@ -81,6 +82,25 @@ export function canBeOpened(file: string, format: string, qemu: QemuVersion = '1
   return false;
 }
 
+/** Opens an image for writing, as a backup program would, and keeps it open. */
+export async function openImage(
+  file: string,
+  format: string,
+  qemu: QemuVersion = '10',
+): Promise<{ readonly close: () => Promise<void> }> {
+  const child = spawn(qemuTool('qemu-io', qemu), ['-f', format, file], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = once(child, 'exit');
+  // Its prompt appears once the image is open.
+  await Promise.race([once(child.stdout, 'data'), ended]);
+  assert.equal(child.exitCode, null, `${file} can be opened`);
+  return {
+    close: async () => {
+      child.stdin.end('quit\n');
+      await ended;
+    },
+  };
+}
+
 /** Samples as fast as it can who holds an image while it moves; keeps the changes. */
 export class LockWatch {
   readonly #file: string;
@@ -92,7 +112,7 @@ export class LockWatch {
   #destinationHadItOpen = false;
   #samples = 0;
   #isOver = false;
-  #onFree: (() => void) | null = null;
+  readonly #free = Promise.withResolvers<void>();
 
   constructor(file: string, sourcePid: number, destinationPid: () => Promise<number | null>) {
     this.#file = file;
@@ -106,9 +126,9 @@ export class LockWatch {
     return this.#destination;
   }
 
-  /** Called once, at once, when the source has let go of the image. */
-  whenFree(then: () => void): void {
-    this.#onFree = then;
+  /** Fulfilled when the source has let go of the image. */
+  get free(): Promise<void> {
+    return this.#free.promise;
   }
 
   /** Ends the sampling and returns who held the image, in order. */
@@ -144,8 +164,7 @@ export class LockWatch {
     const atSource = here.lockedBytes.includes(WRITES) || here.lockedBytes.includes(NOBODY_ELSE_WRITES);
     const holder = atSource ? (atDestination ? 'both' : 'source') : atDestination ? 'destination' : 'nobody';
     if (this.#changes.at(-1) !== holder) this.#changes.push(holder);
-    if (!atSource) this.#onFree?.();
-    if (!atSource) this.#onFree = null;
+    if (!atSource) this.#free.resolve();
   }
 }
 

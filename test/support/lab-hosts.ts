@@ -121,7 +121,10 @@ export class LabHosts {
   /** Starts `bin/vmferry --socket ... ARGS --json` against a host's agent; `child` may be signalled meanwhile. */
   startCli(host: HostName, ...args: string[]): { readonly child: ChildProcess; readonly done: Promise<CliResult> } {
     const program = join(project, 'bin/vmferry');
-    return this.#spawn(program, ['--socket', this.socket(host), ...args, '--json'], { input: 'ignore' });
+    return this.#spawn(program, ['--socket', this.socket(host), ...args, '--json'], {
+      input: 'ignore',
+      timeoutMs: CLI_TIMEOUT_MS,
+    });
   }
 
   /** Runs a command to its end, whatever its exit code. */
@@ -224,7 +227,10 @@ export class LabHosts {
 
   /** Starts a program inside a host's network namespace, its standard input a pipe; ended with the lab. */
   spawnAt(host: HostName, ...argv: string[]): { readonly child: ChildProcess; readonly done: Promise<CliResult> } {
-    return this.#spawn('ip', ['netns', 'exec', `vmferry-${this.name}-${host}`, ...argv], { input: 'pipe' });
+    return this.#spawn('ip', ['netns', 'exec', `vmferry-${this.name}-${host}`, ...argv], {
+      input: 'pipe',
+      timeoutMs: 0,
+    });
   }
 
   /** Bytes that left each host over the link so far. */
@@ -292,9 +298,9 @@ export class LabHosts {
   #spawn(
     program: string,
     argv: readonly string[],
-    { input }: { readonly input: 'ignore' | 'pipe' },
+    { input, timeoutMs }: { readonly input: 'ignore' | 'pipe'; readonly timeoutMs: number },
   ): { child: ChildProcess; done: Promise<CliResult> } {
-    const child = spawn(program, argv, { stdio: [input, 'pipe', 'pipe'], timeout: CLI_TIMEOUT_MS });
+    const child = spawn(program, argv, { stdio: [input, 'pipe', 'pipe'], timeout: timeoutMs });
     this.#children.add(child);
     const said = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr'] as const) {

@@ -28,6 +28,7 @@ import { processCpuMs } from '../../io/hoststat/process-stat.ts';
 import { FerryError } from './errors.ts';
 import { inspectGuestRam, ramProblems, type GuestRam } from './guest-ram.ts';
 import type { LocalVm } from './ports.ts';
+import { forgetSettings, keepSettings, keptSettings } from './saved-settings.ts';
 
 const MONITOR_TIMEOUT_MS = 5_000;
 const POSTMIGRATE_TIMEOUT_MS = 10_000;
@@ -106,7 +107,8 @@ export class SourceVm {
   async startFeed(facts: SourceFacts, socketPath: string, downtimeTargetMs: number): Promise<void> {
     const qmp = await this.#monitor();
     const { features } = facts;
-    this.#saved ??= await saveSettings(qmp);
+    this.#saved ??= keptSettings(this.vm) ?? (await saveSettings(qmp));
+    keepSettings(this.vm, this.#saved);
     await prepareSource(qmp, features);
     const threshold = features.switchoverAck
       ? SWEEP_THRESHOLD
@@ -187,7 +189,9 @@ export class SourceVm {
       await cancelMigration(qmp);
       return false;
     }
-    if (this.#saved !== null) await restoreSettings(qmp, this.#saved);
+    const saved = this.#saved ?? keptSettings(this.vm);
+    if (saved !== null) await restoreSettings(qmp, saved);
+    forgetSettings(this.vm);
     return true;
   }
 

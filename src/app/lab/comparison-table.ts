@@ -14,14 +14,16 @@ export function renderComparison(samples: readonly MoveSample[], back: MoveSampl
   return alignColumns([header, ...rows]);
 }
 
-/** "vmferry took 41 % of the time of qemu-default and 37 % of its bytes, ...; no word was corrupted." */
+/** "vmferry took 41 % of the time, 37 % of the bytes and ... of qemu-default; no word of the guest was corrupted." */
 export function renderConclusion(samples: readonly MoveSample[]): string {
   const rows = rowsOf(samples);
-  const compared = ratiosOf(samples).flatMap(ratioText);
+  const compared = ratiosOf(samples)
+    .filter(({ totalMs }) => totalMs !== null)
+    .flatMap(ratioTexts);
   const unfinished = rows.filter((row) => row.outcome !== 'completed').map((row) => row.mode);
   const corrupted = rows.filter((row) => row.corruptedWords > 0).map((row) => `${row.corruptedWords} by ${row.mode}`);
   const parts = [
-    ...(compared.length === 0 ? [] : [`vmferry took ${compared.join(', and ')}`]),
+    ...(compared.length === 0 ? [] : [`vmferry took ${compared.join('; ')}`]),
     ...(unfinished.length === 0 ? [] : [`not every move completed: ${unfinished.join(', ')}`]),
     corrupted.length === 0 ? 'no word of the guest was corrupted' : `words were corrupted: ${corrupted.join(', ')}`,
   ];
@@ -29,10 +31,23 @@ export function renderConclusion(samples: readonly MoveSample[]): string {
   return text.startsWith('vmferry') ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-function ratioText({ mode, totalMs, wireBytes, longestGapMs }: ModeRatio): string[] {
+/** The first names the figures, the others give theirs in the same order. */
+function ratioTexts({ mode, totalMs, wireBytes, longestGapMs }: ModeRatio, index: number): string[] {
   if (totalMs === null || wireBytes === null || longestGapMs === null) return [];
   const [time, bytes, gap] = [totalMs, wireBytes, longestGapMs].map((ratio) => `${Math.round(ratio * 100)} %`);
+  if (index > 0) return [`${time}, ${bytes} and ${gap} of those of ${mode}`];
   return [`${time} of the time, ${bytes} of the bytes and ${gap} of the longest gap of ${mode}`];
+}
+
+/** Lines of at most `width` characters, broken between words. */
+export function wrapWords(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 type Figures = Pick<ModeRow, 'totalMs' | 'downtimeMs' | 'longestGapMs' | 'wireBytes' | 'corruptedWords' | 'outcome'>;

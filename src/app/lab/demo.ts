@@ -10,7 +10,7 @@ import { vmSpecSchema } from '../../core/model/vm.ts';
 import type { VmSpec, VmView } from '../../core/model/vm.ts';
 import { moveModes, ratiosOf, rowsOf } from './comparison.ts';
 import type { ModeRatio, ModeRow, MoveMode, MoveSample } from './comparison.ts';
-import { renderComparison, renderConclusion } from './comparison-table.ts';
+import { renderComparison, renderConclusion, wrapWords } from './comparison-table.ts';
 import { HEARTBEAT_PORT, HeartbeatListener } from './heartbeat-listener.ts';
 import { defaultQemu } from './host-agent.ts';
 import { labDown, labUp } from './lab.ts';
@@ -61,6 +61,7 @@ export type DemoResult = {
 };
 
 const GUEST_HOST_NUMBER = 10;
+const TEXT_COLUMNS = 100;
 
 const modeTexts: Readonly<Record<MoveMode, string>> = {
   vmferry: 'vmferry, default options',
@@ -90,7 +91,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     narrator.heading('Result');
     for (const line of renderComparison(result.runs, result.back)) options.terminal.write(`  ${line}\n`);
     narrator.heading(legend(options.runs).join('\n'));
-    options.terminal.write(`\n${renderConclusion(result.runs)}\n`);
+    options.terminal.write(`\n${wrapWords(renderConclusion(result.runs), TEXT_COLUMNS).join('\n')}\n`);
     return result;
   } finally {
     heartbeats?.stop();
@@ -141,19 +142,27 @@ class Demo {
     if (run === 1 && mode === 'vmferry') this.#narrator.line(`the guest: ${this.#description}`);
     const guest = await this.#narrator.during('starting a guest on host a', this.#start(mode));
     try {
-      const pages = await this.#narrator.during('booting', waitUntilReady(guest, this.#tools), () => 'ready');
-      await this.#tools.heartbeats.take();
-      const wholePass = waitForPass(guest, pages, this.#tools);
-      await this.#narrator.during('letting its writer go once through its memory', wholePass);
-      const there: MoveSample = { mode, run, ...(await this.#move(guest, 'b', pages, run)) };
-      if (mode === 'vmferry' && run === 1 && there.outcome === 'completed') {
-        this.#narrator.heading('And back again');
-        this.#back = { mode, run, ...(await this.#move(guest, 'a', pages, run)) };
-      }
-      return there;
-    } finally {
+      const sample = await this.#moveFresh(guest, mode, run);
       await guest.stop();
+      return sample;
+    } catch (error) {
+      // What cannot be stopped now goes down with the lab; the first error is the one to tell.
+      await guest.stop().catch(() => undefined);
+      throw error;
     }
+  }
+
+  async #moveFresh(guest: MovableGuest, mode: MoveMode, run: number): Promise<MoveSample> {
+    const pages = await this.#narrator.during('booting', waitUntilReady(guest, this.#tools), () => 'ready');
+    await this.#tools.heartbeats.take();
+    const wholePass = waitForPass(guest, pages, this.#tools);
+    await this.#narrator.during('letting its writer go once through its memory', wholePass);
+    const there: MoveSample = { mode, run, ...(await this.#move(guest, 'b', pages, run)) };
+    if (mode === 'vmferry' && run === 1 && there.outcome === 'completed') {
+      this.#narrator.heading('And back again');
+      this.#back = { mode, run, ...(await this.#move(guest, 'a', pages, run)) };
+    }
+    return there;
   }
 
   async #start(mode: MoveMode): Promise<MovableGuest> {

@@ -87,10 +87,11 @@ export class VmferryGuest implements MovableGuest {
     const vm = this.view.name;
     const cli = ['--disable-warning=ExperimentalWarning', join(projectFolder, 'src/app/cli/main.ts')];
     const argv = [...cli, '--socket', socketOf(this.#plan, from), 'migrate', vm, to];
+    // In a session of its own: a Ctrl-C reaches it through us only, once, so that it ends the migration in order.
     const child =
       this.show === 'all'
-        ? spawn(process.execPath, argv, { stdio: 'inherit' })
-        : spawn(process.execPath, [...argv, '--json'], { stdio: ['ignore', 'ignore', 'inherit'] });
+        ? spawn(process.execPath, argv, { detached: true, stdio: 'inherit' })
+        : spawn(process.execPath, [...argv, '--json'], { detached: true, stdio: ['ignore', 'ignore', 'inherit'] });
     const interrupt = (): void => void child.kill('SIGINT');
     this.#signal.addEventListener('abort', interrupt, { once: true });
     try {

@@ -65,7 +65,7 @@ class DestinationLane {
     this.#token = Buffer.from(init.token, 'hex');
     this.#server = tls.createServer(destinationTlsOptions(init.tls), (socket) => this.#onCandidate(socket));
     this.#server.maxConnections = CANDIDATES_MAX;
-    this.#server.on('tlsClientError', (error) => this.#reportRefusal(socketError(error, 'LANE_CONNECT').message));
+    this.#server.on('tlsClientError', (error) => this.#reportRefusal(toLaneError(error, 'LANE_CONNECT').message));
     this.#timer = setInterval(() => this.#reportProgress(), PROGRESS_MS).unref();
     port.on('message', ({ type }: ToDestinationLane) => {
       assert(type === 'close', 'close is the only message to a destination lane');
@@ -100,7 +100,7 @@ class DestinationLane {
     socket.setTimeout(HANDSHAKE_MS_MAX, () => this.#drop(socket, RefuseReason.protocol, 'No hello in time'));
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
-    socket.on('error', (error) => this.#onLost(socket, socketError(error, 'LANE_CLOSED')));
+    socket.on('error', (error) => this.#onLost(socket, socketError(error, 'LANE_CLOSED', 'the source')));
     socket.on('close', () => this.#onLost(socket, new LaneError('LANE_CLOSED', 'The source closed the connection')));
     const error = peerError(socket, this.#init.peerName);
     if (error !== undefined) return this.#drop(socket, RefuseReason.name, error.message);

@@ -55,8 +55,17 @@ function nameError(certificate: PeerCertificate, peerName: string): LaneError | 
 const certificateCodes =
   /CERT|^ERR_SSL_.*ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|ACCESS_DENIED|DECRYPT_ERROR)|UNABLE_TO_|^ERR_TLS_CERT|SELF_SIGNED/;
 
-/** An error of a socket as a LaneError: a matter of certificates, or of the connection. */
-export function socketError(error: Error & { code?: unknown }, code: 'LANE_CONNECT' | 'LANE_CLOSED'): LaneError {
+/** An error of a socket to `peer` as a LaneError: a matter of certificates, or of the connection. */
+export function socketError(
+  error: Error & { code?: unknown },
+  code: 'LANE_CONNECT' | 'LANE_CLOSED',
+  peer: string,
+): LaneError {
   if (error instanceof LaneError) return error;
-  return toLaneError(error, certificateCodes.test(String(error.code)) ? 'LANE_CERTIFICATE' : code);
+  if (certificateCodes.test(String(error.code))) return toLaneError(error, 'LANE_CERTIFICATE');
+  const text =
+    code === 'LANE_CONNECT'
+      ? `Cannot connect to ${peer}`
+      : `The connection to ${peer} was lost: its agent ended or the network was interrupted`;
+  return new LaneError(code, `${text} (${error.message})`, {}, { cause: error });
 }

@@ -84,7 +84,7 @@ class SourceLane {
       // Everything was acknowledged before the goodbye: how the connection ends no longer matters.
       if (this.#state === 'leaving') return this.#end();
       const code = this.#state === 'connecting' ? 'LANE_CONNECT' : 'LANE_CLOSED';
-      this.#fail(socketError(error, code));
+      this.#fail(socketError(error, code, where(init)));
     });
     socket.on('close', () => this.#onClose(init));
     port.on('message', (message: ToSourceLane) => this.#onMessage(message));
@@ -278,8 +278,8 @@ function startVerify(id: number, runs: Uint32Array) {
   return { of: { id, pages, found: [], open: 0, complete: false }, pieces, next: 0 };
 }
 
-function where({ host, port }: SourceLaneInit): string {
-  return `${host} port ${port}`;
+function where({ peerName, host, port }: SourceLaneInit): string {
+  return `host "${peerName}" (${host} port ${port})`;
 }
 
 function unexpected(what: string, sequence: number): LaneError {
