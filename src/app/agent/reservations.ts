@@ -2,7 +2,7 @@
  * What a host has promised: memory, vCPUs and names held for machines that are to arrive.
  *
  * A lease runs out unless the incoming QEMU has been started under it: from then on the migration owns it until it is
- * released, because a guest that is already prepared must never be thrown away by a clock (engine.md, section 6).
+ * released, because a guest that is already prepared must never be thrown away by a clock (docs/machine.md).
  *
  * Invariant: used + reserved never exceeds the capacity by what this ledger admits. The clock is a parameter.
  */

@@ -2,13 +2,15 @@
  * Which RAM blocks lanes carry ("direct") and which travel inside the device stream ("side"), and where lanes find them.
  *
  * A block goes by lanes when it is backed by a memory backend (that is guest memory proper, which is zero in a fresh QEMU:
- * rule R6) and both sides know its host address. Firmware, ROM blobs, flash and video memory may hold something at the
+ * rule R6) and both sides know its host address. A backend that
+ * is a named file may hold old bytes: its zero pages are sent and written like any other. Firmware, ROM blobs, flash and video memory may hold something at the
  * destination before the guest arrives, so every page of them is sent, zero or not, inside the stream.
  */
 import { layOutBlocks, type PageBlock } from '../../core/pages/page-table.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { MemoryMap } from '../../io/lanes/lane-protocol.ts';
 import { findGuestMemory, type RamBlock } from '../../io/qemu/guest-memory.ts';
+import { QmpError } from '../../io/qemu/errors.ts';
 import type { QmpClient } from '../../io/qemu/qmp-client.ts';
 import { SIDE_BYTES_MAX } from './side-pages.ts';
 
@@ -18,8 +20,10 @@ export type GuestRam = {
   readonly pid: number;
   /** All blocks in QEMU's order, which is the order of its stream. */
   readonly blocks: readonly RamBlock[];
-  /** Names of blocks whose bytes this process can reach and that start as zeros. */
+  /** Names of memory backends' blocks whose bytes this process can reach. */
   readonly reachable: ReadonlySet<string>;
+  /** Of those, the ones backed by a file with a name, which may hold something before the guest comes. */
+  readonly preloaded: ReadonlySet<string>;
 };
 
 /** Throws QmpError, GuestMemoryError. */
@@ -27,7 +31,9 @@ export async function inspectGuestRam(qmp: QmpClient, pid: number): Promise<Gues
   const { blocks } = await findGuestMemory(qmp, pid);
   const backends = new Set((await qmp.execute('query-memdev')).map((backend) => backend.id));
   const reachable = blocks.filter((block) => block.hva !== null && backends.has(block.name)).map((block) => block.name);
-  return { pid, blocks, reachable: new Set(reachable) };
+  const preloaded: string[] = [];
+  for (const name of reachable) if ((await backendType(qmp, name)) === 'memory-backend-file') preloaded.push(name);
+  return { pid, blocks, reachable: new Set(reachable), preloaded: new Set(preloaded) };
 }
 
 /** Blocks as the page table wants them; `direct` names those that lanes carry. */
@@ -52,7 +58,8 @@ export function memoryMap(
       block.sharedFile === null
         ? { path: `/proc/${ram.pid}/mem`, offsetBytes: block.hva }
         : { path: block.sharedFile.path, offsetBytes: block.sharedFile.offset };
-    return [{ name: laid.name, firstPage: laid.firstPage, pageCount: laid.pageCount, ...at }];
+    const preloaded = ram.preloaded.has(laid.name);
+    return [{ name: laid.name, firstPage: laid.firstPage, pageCount: laid.pageCount, preloaded, ...at }];
   });
 }
 
@@ -72,4 +79,13 @@ export function ramProblems(vm: string, ram: GuestRam): Problem[] {
     problems.push({ code: 'RAM_UNREACHABLE', message: `The host address of the RAM of VM "${vm}" is unknown` });
   }
   return problems;
+}
+
+async function backendType(qmp: QmpClient, id: string): Promise<unknown> {
+  try {
+    return await qmp.execute('qom-get', { path: `/objects/${id}`, property: 'type' });
+  } catch (error) {
+    if (error instanceof QmpError && error.code === 'QMP_COMMAND') return null;
+    throw error;
+  }
 }

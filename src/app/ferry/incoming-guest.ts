@@ -8,8 +8,6 @@ import type { MessageOf } from '../../core/wire/control-messages.ts';
 import { ownCpuMs, processCpuMs } from '../../io/hoststat/process-stat.ts';
 import { bootDestinationLanes, DestinationLanePool } from '../../io/lanes/destination-lane-pool.ts';
 import { assertMemoryAccess } from '../../io/qemu/guest-memory.ts';
-import { prepareDestination } from '../../io/qemu/migration-control.ts';
-import { migrationFeatures } from '../../io/qemu/migration-features.ts';
 import { isAlive } from '../../io/qemu/process.ts';
 import { QmpClient } from '../../io/qemu/qmp-client.ts';
 import { formatVersion } from '../../io/qemu/version.ts';
@@ -70,12 +68,13 @@ export class IncomingGuest {
     const vm = await this.#host.startIncoming(this.#migrationId);
     this.#vm = vm;
     const qmp = await this.#monitor();
-    await prepareDestination(qmp, await migrationFeatures(qmp));
     assertMemoryAccess(vm.pid, 'write');
     const ram = await inspectGuestRam(qmp, vm.pid);
     const blocks = message.blocks.map(({ name, bytes }) => ({ name, usedBytes: bytes }));
     const direct = this.#directBlocks(ram, blocks);
-    this.#stream = await IncomingQemu.open(this.#name, qmp, vm.runFolder);
+    this.#stream = await IncomingQemu.open({ vm: this.#name, runFolder: vm.runFolder }, qmp, (error) => {
+      if (!this.#closed) this.#events.failed(error);
+    });
     const token = randomBytes(32).toString('hex');
     this.#lanes = new DestinationLanePool(
       {

@@ -11,10 +11,12 @@
 import { createConnection, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { openReturnPath } from '../../core/vmstream/stream-writer.ts';
 import { ReturnPathReader } from '../../core/vmstream/return-path.ts';
+import { prepareDestination, startIncoming } from '../../io/qemu/migration-control.ts';
+import { migrationFeatures } from '../../io/qemu/migration-features.ts';
 import type { QmpClient } from '../../io/qemu/qmp-client.ts';
+import { runPaths } from '../../io/qemu/run-paths.ts';
 import { FerryError } from './errors.ts';
 
 const SETUP_TIMEOUT_MS = 5_000;
@@ -22,20 +24,27 @@ const LOAD_TIMEOUT_MS = 30_000;
 /** QEMU announces the guest's new place five times: 50 ms after the start, then ever later, for 550 ms at most. */
 const ANNOUNCE = { initial: 50, max: 550, rounds: 5, step: 100 };
 
+export type IncomingPlace = { readonly vm: string; readonly runFolder: string };
+
 export class IncomingQemu {
   readonly #vm: string;
   readonly #qmp: QmpClient;
   readonly #socket: Socket;
   readonly #shut = Promise.withResolvers<number>();
+  readonly #onBroken: (error: FerryError) => void;
   #broken: FerryError | null = null;
+  #ended = false;
 
-  private constructor(vm: string, qmp: QmpClient, socket: Socket) {
+  private constructor(vm: string, qmp: QmpClient, socket: Socket, onBroken: (error: FerryError) => void) {
+    this.#onBroken = onBroken;
     this.#vm = vm;
     this.#qmp = qmp;
     this.#socket = socket;
     this.#shut.promise.catch(() => undefined);
     const returnPath = new ReturnPathReader((message) => {
-      if (message.type === 'shut') this.#shut.resolve(message.value);
+      if (message.type !== 'shut') return;
+      this.#ended = true;
+      this.#shut.resolve(message.value);
     });
     socket.on('data', (chunk) => {
       try {
@@ -48,14 +57,21 @@ export class IncomingQemu {
     socket.on('close', () => this.#fail('closed its migration socket'));
   }
 
-  /** Makes QEMU listen for its stream and connects to it. Throws QmpError, FerryError FERRY_INCOMING. */
-  static async open(vm: string, qmp: QmpClient, runFolder: string): Promise<IncomingQemu> {
-    const path = join(runFolder, 'incoming.sock');
+  /**
+   * Makes QEMU listen for its stream and connects to it. `onBroken` is called when QEMU gives the stream up before its
+   * end: at once, long before the guest stops. Throws QmpError, FerryError FERRY_INCOMING.
+   */
+  static async open(
+    place: IncomingPlace,
+    qmp: QmpClient,
+    onBroken: (error: FerryError) => void,
+  ): Promise<IncomingQemu> {
+    const { vm, runFolder } = place;
+    const path = runPaths(runFolder).migrationSocket;
     rmSync(path, { force: true });
-    await qmp.execute('migrate-set-capabilities', {
-      capabilities: [{ capability: 'late-block-activate', state: true }],
-    });
-    await qmp.execute('migrate-incoming', { uri: `unix:${path}` });
+    const features = await migrationFeatures(qmp);
+    await prepareDestination(qmp, features);
+    await startIncoming(qmp, path, features);
     const socket = createConnection(path);
     try {
       await once(socket, 'connect', { signal: AbortSignal.timeout(SETUP_TIMEOUT_MS) });
@@ -69,7 +85,7 @@ export class IncomingQemu {
       );
     }
     rmSync(path, { force: true });
-    return new IncomingQemu(vm, qmp, socket);
+    return new IncomingQemu(vm, qmp, socket, onBroken);
   }
 
   /** Feeds the source's setup sections. A wrong machine type or an unknown RAM block shows here, long before the stop. */
@@ -92,8 +108,9 @@ export class IncomingQemu {
     const timer = setTimeout(() => this.#fail(`did not load its state within ${LOAD_TIMEOUT_MS} ms`), LOAD_TIMEOUT_MS);
     try {
       const value = await this.#shut.promise;
-      if (value !== 0)
-        throw new FerryError('FERRY_INCOMING', `The incoming QEMU of VM "${this.#vm}" refused the state`);
+      if (value !== 0) throw new FerryError('FERRY_INCOMING', `QEMU of VM "${this.#vm}" refused the guest's state`);
+    } catch (error) {
+      throw await this.#explain(error);
     } finally {
       clearTimeout(timer);
     }
@@ -120,6 +137,17 @@ export class IncomingQemu {
     }
   }
 
+  /** A QEMU that survived a failed load (9.1 and later) says what was wrong with it. */
+  async #explain(error: unknown): Promise<FerryError> {
+    try {
+      const reason = (await this.#qmp.execute('query-migrate'))['error-desc'];
+      if (reason === undefined) return asFerryError(error);
+      return new FerryError('FERRY_INCOMING', `The incoming QEMU of VM "${this.#vm}" says: ${reason}`);
+    } catch {
+      return asFerryError(error);
+    }
+  }
+
   #fail(what: string, cause?: unknown): void {
     const error = new FerryError(
       'FERRY_INCOMING',
@@ -127,8 +155,10 @@ export class IncomingQemu {
       { vm: this.#vm },
       cause === undefined ? {} : { cause },
     );
-    this.#broken ??= error;
+    if (this.#broken !== null) return;
+    this.#broken = error;
     this.#shut.reject(error);
+    if (!this.#ended) void this.#explain(error).then((reason) => this.#onBroken(reason));
   }
 }
 
@@ -136,4 +166,9 @@ export class IncomingQemu {
 export async function startGuest(qmp: QmpClient): Promise<void> {
   if ((await qmp.runState()) !== 'running') await qmp.execute('cont');
   await qmp.execute('announce-self', ANNOUNCE);
+}
+
+function asFerryError(error: unknown): FerryError {
+  if (error instanceof FerryError) return error;
+  return new FerryError('FERRY_INCOMING', 'The incoming QEMU failed', {}, { cause: error });
 }

@@ -4,7 +4,7 @@
  * The pump owns the data plane of one migration at the source: QEMU's migration socket, the page table, the scheduler
  * and the lanes. The session owns QMP, the control connection and the transaction.
  */
-import type { CompressMode, PageCounts, RoundReport, StrategyName } from '../../core/model/migration.ts';
+import type { CompressMode, PageCounts, RoundReport } from '../../core/model/migration.ts';
 import type { LaneTls, MemoryMap } from '../../io/lanes/lane-protocol.ts';
 
 export type PumpBlock = {
@@ -12,6 +12,8 @@ export type PumpBlock = {
   readonly usedBytes: number;
   /** Lanes read this block themselves; otherwise its pages are taken from QEMU's stream ("side block"). */
   readonly direct: boolean;
+  /** False: the destination's copy may hold something at first, so that zero pages count as content (R6). */
+  readonly startsZero: boolean;
 };
 
 /** What the thread is started with, before anything else is known. */
@@ -23,7 +25,6 @@ export type PumpInit = {
   /** RAM blocks in QEMU's visiting order. */
   readonly blocks: readonly PumpBlock[];
   readonly memory: MemoryMap;
-  readonly strategy: StrategyName;
   readonly compress: CompressMode;
   readonly downtimeTargetMs: number;
   readonly maxRounds: number;

@@ -61,10 +61,11 @@ export class Pump implements VmStreamSink {
     const lanes = init.lanes.ports.length;
     this.#isSide = init.blocks.map((block) => !block.direct);
     this.#side = new SidePages(init.blocks.map((block) => block.name));
-    const blocks = init.blocks.map(({ name, usedBytes, direct }) => ({
+    const blocks = init.blocks.map(({ name, usedBytes, direct, startsZero }) => ({
       name,
       pageCount: usedBytes / 4096,
       side: !direct,
+      startsZero,
     }));
     this.#table = new PageTable(blocks, lanes);
     this.#scheduler = this.#newScheduler();

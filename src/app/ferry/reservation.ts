@@ -50,14 +50,11 @@ export async function askDestination(connection: ControlConnection, request: Res
 }
 
 export function reserveMessage(host: FerryHost, request: MigrationRequest, facts: SourceFacts): MessageOf<'reserve'> {
-  const { destination, options } = request;
   return {
     type: 'reserve',
     request: reservationRequest(host, request, facts),
-    lanes: options.lanes,
-    compress: options.compress,
+    lanes: request.options.lanes,
     blocks: facts.ram.blocks.map(({ name, usedBytes }) => ({ name, bytes: usedBytes })),
-    advertise: { host: destination.host, port: destination.port },
   };
 }
 

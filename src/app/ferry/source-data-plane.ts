@@ -2,11 +2,11 @@
  * The data plane of a migration at the source as its session sees it: a pump thread made from what the reservation
  * agreed on, its prologue and side pages forwarded over the control connection, and a watch that something moves.
  */
-import { join } from 'node:path';
 import type { MigrationOptions } from '../../core/model/migration.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import { attachmentChunks } from '../../core/wire/control-codec.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
+import { runPaths } from '../../io/qemu/run-paths.ts';
 import { FerryError } from './errors.ts';
 import { memoryMap } from './guest-ram.ts';
 import type { LocalVm, Peer, TlsIdentity } from './ports.ts';
@@ -53,7 +53,7 @@ export class SourceDataPlane {
   constructor(setup: DataPlaneSetup, pump: PumpThread, events: DataPlaneEvents) {
     this.#setup = setup;
     this.#events = events;
-    this.socketPath = join(setup.vm.runFolder, 'feed.sock');
+    this.socketPath = runPaths(setup.vm.runFolder).migrationSocket;
     this.#listening.promise.catch(() => undefined);
     this.#pump = pump;
     pump.start(this.#pumpInit(), (message) => this.#receive(message));
@@ -173,13 +173,17 @@ export class SourceDataPlane {
   }
 
   #pumpInit(): PumpInit {
-    const { vm, facts, destination, tls, options, reserved, connection } = this.#setup;
+    const { facts, destination, tls, options, reserved, connection } = this.#setup;
     const direct = new Set(reserved.directBlocks.filter((name) => facts.ram.reachable.has(name)));
     return {
-      socketPath: join(vm.runFolder, 'feed.sock'),
-      blocks: facts.ram.blocks.map(({ name, usedBytes }) => ({ name, usedBytes, direct: direct.has(name) })),
+      socketPath: this.socketPath,
+      blocks: facts.ram.blocks.map(({ name, usedBytes }) => ({
+        name,
+        usedBytes,
+        direct: direct.has(name),
+        startsZero: !facts.ram.preloaded.has(name),
+      })),
       memory: memoryMap(facts.ram, facts.ram.blocks, direct),
-      strategy: options.strategy,
       compress: options.compress,
       downtimeTargetMs: options.downtimeTargetMs,
       maxRounds: options.maxRounds,

@@ -36,7 +36,7 @@ export const defaultMigrationOptions: MigrationOptions = {
   stallTimeoutMs: 10_000,
 };
 
-/** The stages of engine.md; their times add up to the total. */
+/** What a migration goes through, one stage after the other; their times add up to the total. */
 export const stageNames = [
   'preMigration',
   'reservation',

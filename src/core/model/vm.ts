@@ -61,7 +61,7 @@ export const vmSpecSchema = z.strictObject({
   initrd: noComma('an initrd path').optional(),
   cmdline: z.string().optional(),
   firmware: noComma('a firmware path').optional(),
-  /** Guest RAM in a shared memory file: lets the agent read it without ptrace rights. */
+  /** Guest RAM in a shared memory file, which is then read and written instead of /proc/PID/mem. */
   sharedMemory: z.boolean().default(false),
   disks: z.array(diskSchema).max(24).default([]),
   networks: z.array(networkSchema).max(8).default([]),

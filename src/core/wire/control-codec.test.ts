@@ -44,9 +44,7 @@ const samples: [ControlMessage, (Uint8Array | null)?][] = [
       type: 'reserve',
       request,
       lanes: 2,
-      compress: 'lz',
       blocks: [{ name: 'pc.ram', bytes: 1 << 30 }],
-      advertise: { host: '10.0.0.2', port: 7070 },
     },
   ],
   [

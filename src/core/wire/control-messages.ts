@@ -26,7 +26,7 @@
  * they must be understood across versions.
  */
 import { z } from 'zod';
-import { compressModes, type GuestWhereabouts } from '../model/migration.ts';
+import type { GuestWhereabouts } from '../model/migration.ts';
 import { vmSpecSchema } from '../model/vm.ts';
 import {
   BLOCKS_MAX,
@@ -96,11 +96,8 @@ export const controlMessageSchema = z.discriminatedUnion('type', [
     type: z.literal('reserve'),
     request: reservationRequestSchema,
     lanes: z.int().min(1).max(LANES_MAX),
-    compress: z.enum(compressModes),
     /** RAM blocks in the order of QEMU's setup section, which fixes the global page numbers. */
     blocks: z.array(z.strictObject({ name, bytes: z.int().min(1) })).max(BLOCKS_MAX),
-    /** Address under which the source reached the destination: lanes are dialled there too. */
-    advertise: z.strictObject({ host: name, port }),
   }),
   z.strictObject({
     type: z.literal('reserved'),

@@ -13,7 +13,7 @@ export const TEXT_CHARS_MAX = 4096;
 /** Names of hosts, RAM blocks, features, codes. QEMU keeps RAM block names below 256 bytes. */
 export const NAME_CHARS_MAX = 255;
 export const PROBLEMS_MAX = 64;
-export const BLOCKS_MAX = 1024;
+export const BLOCKS_MAX = 4096;
 export const LANES_MAX = 64;
 export const FEATURES_MAX = 64;
 /** A VM may not be held longer than this without its source being heard of. */

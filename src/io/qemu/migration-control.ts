@@ -126,11 +126,6 @@ export async function cancelMigration(qmp: QmpClient): Promise<void> {
   await qmp.execute('migrate_cancel');
 }
 
-/** Frees a QEMU that is stuck writing its migration stream, without its big lock. */
-export async function yankMigration(qmp: QmpClient, timeoutMs: number): Promise<void> {
-  await qmp.executeOob('yank', { instances: [{ type: 'migration' }] }, { timeoutMs });
-}
-
 export type WaitOptions = { readonly timeoutMs: number; readonly signal?: AbortSignal };
 
 /** Waits for one of the run states; looks after every event, and now and then. Throws MigrationControlError. */
