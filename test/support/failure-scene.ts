@@ -18,7 +18,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach } from 'node:test';
 import { parse, stringify } from 'yaml';
-import type { HostView } from '../../src/core/model/vm.ts';
+import type { AgentClient } from '../../src/app/client/agent-client.ts';
 import type { MigrationView } from '../../src/core/model/migration.ts';
 import { labCutLink, labSignalAgent, labStartAgent, labStatus } from '../../src/app/lab/lab.ts';
 import type { LabGuest } from './lab-guest.ts';
@@ -73,8 +73,9 @@ export class FailureScene {
 
   /** Repairs what the test before broke; a guest that is not where it should be is replaced by a new one. */
   async ready(): Promise<void> {
+    this.endWitness();
     await this.repair();
-    const states = { a: await this.lab.vmStates('a'), b: await this.lab.vmStates('b') };
+    const states = { a: await this.vmStates('a'), b: await this.vmStates('b') };
     const left = JSON.stringify(states);
     const name = this.#guest?.name ?? '';
     if (left === JSON.stringify({ a: [`${name} running`], b: [] })) this.here = 'a';
@@ -136,6 +137,47 @@ export class FailureScene {
     assert.notEqual(await runState(this.lab, this.here, this.guest.name), 'running');
   }
 
+  /**
+   * The destination has everything and has said so, its agent stands still; the source cannot write COMMIT, because its
+   * QEMU stands still, too. Returns what lets that go on.
+   */
+  async freezeBeforeCommit(attempt: Attempt): Promise<() => void> {
+    const [qemu] = qemuPids(this.lab, this.here);
+    assert.ok(qemu !== undefined);
+    await this.freezeInStopAndCopy(attempt);
+    // The monitor answers again when the last byte of the stream is written; QEMU then waits for its return path.
+    const { lab, here, guest } = this;
+    await until('QEMU has sent all', async () => (await runState(lab, here, guest.name)) === 'finish-migrate');
+    process.kill(qemu, 'SIGSTOP');
+    this.signalAgent('there', 'SIGCONT');
+    await attempt.sourceIs('fencing');
+    this.signalAgent('there', 'SIGSTOP');
+    this.assertNotRecorded('here', 'commit');
+    return () => void process.kill(qemu, 'SIGCONT');
+  }
+
+  /** What the journals say of the present migration. */
+  recorded(which: 'here' | 'there'): string[] {
+    const types = journalTypes(this.lab, this[which]);
+    return types.slice(types.lastIndexOf(which === 'here' ? 'begin' : 'reserved'));
+  }
+
+  assertNotRecorded(which: 'here' | 'there', type: string): void {
+    assert.ok(!this.recorded(which).includes(type), `the journal has no ${type} yet: ${this.recorded(which).join()}`);
+  }
+
+  async untilRecorded(which: 'here' | 'there', type: string): Promise<void> {
+    await until(`the journal has ${type}`, () => this.recorded(which).includes(type));
+  }
+
+  /** Asks both QEMUs, not the agents. */
+  async assertNobodyRuns(): Promise<void> {
+    for (const host of hosts) {
+      const state = await runState(this.lab, host, this.guest.name);
+      assert.notEqual(state, 'running', `the guest at ${host}`);
+    }
+  }
+
   signalAgent(which: 'here' | 'there', signal: NodeJS.Signals): void {
     assert.ok(labSignalAgent(this[which], signal, this.lab.name), `the agent ${which} was running`);
   }
@@ -178,24 +220,24 @@ export class FailureScene {
     await guest.moreWriterLines(4);
     guest.assertSound();
     await until('nothing runs at the destination', () => qemuPids(lab, there).length === 0);
-    await until('the source is settled', async () => (await lab.vmStates(here))[0] === `${guest.name} running`);
+    await until('the source is settled', async () => (await this.vmStates(here))[0] === `${guest.name} running`);
     assert.deepEqual(await this.#migrationSettings(), this.#settings, 'migration settings of the source QEMU');
     await this.#assertEmpty(there);
     this.#assertOneOwner();
   }
 
   /** The guest runs at the other host only; the source has forgotten it. From now on it is `here`. */
-  async assertMoved(): Promise<void> {
+  async assertMoved(result: MigrateResult): Promise<void> {
     const { lab, guest, here, there } = this;
     await until(
       'the guest runs at the destination',
       async () => (await runState(lab, there, guest.name)) === 'running',
     );
-    if (!guest.text().includes('moved')) guest.follow(lab.consoleFile(there, guest.name));
+    if (result.code !== 0) guest.follow(lab.consoleFile(there, guest.name));
     await guest.moreWriterLines(4);
     guest.assertSound();
     await until('nothing runs at the source', () => qemuPids(lab, here).length === 0);
-    assert.deepEqual(await lab.vmStates(there), [`${guest.name} running`]);
+    assert.deepEqual(await this.vmStates(there), [`${guest.name} running`]);
     await this.#assertEmpty(here);
     this.#assertOneOwner();
     this.here = there;
@@ -212,13 +254,32 @@ export class FailureScene {
   }
 
   async #assertEmpty(host: HostName): Promise<void> {
-    assert.deepEqual(await this.lab.vms(host), [], `no machine at ${host}`);
-    const { host: view } = await this.lab.ok<{ host: HostView }>(host, 'status');
-    const { used, reserved } = view.memoryBytes;
-    assert.deepEqual({ used, reserved }, { used: 0, reserved: 0 }, `memory of ${host}`);
-    assert.deepEqual({ ...view.vcpus, capacity: 0 }, { capacity: 0, used: 0, reserved: 0 });
+    assert.deepEqual(await this.vmStates(host), [], `no machine at ${host}`);
+    const { memoryBytes, vcpus } = await this.#ask(host, async (client) => await client.call('host', {}));
+    assert.deepEqual({ ...memoryBytes, capacity: 0 }, { capacity: 0, used: 0, reserved: 0 }, `memory of ${host}`);
+    assert.deepEqual({ ...vcpus, capacity: 0 }, { capacity: 0, used: 0, reserved: 0 }, `CPUs of ${host}`);
     const folder = join(this.lab.folder, host, 'state/vms');
     assert.deepEqual(existsSync(folder) ? readdirSync(folder) : [], [], `folders of machines at ${host}`);
+  }
+
+  /** Like LabHosts.vmStates, without the price of a program. */
+  async vmStates(host: HostName): Promise<string[]> {
+    const { vms } = await this.#ask(host, async (client) => await client.call('listVms', {}));
+    return vms.map(({ name, state }) => `${name} ${state}`);
+  }
+
+  async #vmNames(host: HostName): Promise<string[]> {
+    const { vms } = await this.#ask(host, async (client) => await client.call('listVms', {}));
+    return vms.map(({ name }) => name);
+  }
+
+  async #ask<T>(host: HostName, question: (client: AgentClient) => Promise<T>): Promise<T> {
+    const client = this.lab.client(host);
+    try {
+      return await question(client);
+    } finally {
+      await client.close();
+    }
   }
 
   #assertOneOwner(): void {
@@ -234,7 +295,7 @@ export class FailureScene {
 
   async #replaceGuest(): Promise<void> {
     for (const host of hosts) {
-      for (const { name } of await this.lab.vms(host)) await this.lab.cli(host, 'vm', 'stop', name, '--force');
+      for (const name of await this.#vmNames(host)) await this.lab.cli(host, 'vm', 'stop', name, '--force');
     }
     this.here = 'a';
     this.#guest = await this.lab.startGuest('a', {

@@ -97,8 +97,8 @@ async function execInGuest(
     for (;;) {
       const status = await ask('guest-exec-status', { pid });
       if (status['exited'] === true) {
-        const output = ['out-data', 'err-data'].map((key) =>
-          Buffer.from(String(status[key] ?? ''), 'base64').toString(),
+        const output = [status['out-data'], status['err-data']].map((data) =>
+          typeof data === 'string' ? Buffer.from(data, 'base64').toString() : '',
         );
         return { code: Number(status['exitcode']), output: output.join('').trim() };
       }

@@ -39,10 +39,10 @@ function ratioTexts({ mode, totalMs, wireBytes, longestGapMs }: ModeRatio, index
   return [`${time} of the time, ${bytes} of the bytes and ${gap} of the longest gap of ${mode}`];
 }
 
-/** Lines of at most `width` characters, broken between words. */
+/** Lines of at most `width` characters, broken between words; a figure keeps its percent sign. */
 export function wrapWords(text: string, width: number): string[] {
   const lines: string[] = [];
-  for (const word of text.split(' ')) {
+  for (const word of text.split(/ (?!%)/)) {
     const last = lines.at(-1);
     if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(word);

@@ -83,5 +83,5 @@ test('a mode that failed in the first run does not take the names of the figures
 });
 
 test('long sentences are broken between words', () => {
-  assert.deepEqual(wrapWords('aa bb ccc d', 5), ['aa bb', 'ccc d']);
+  assert.deepEqual(wrapWords('aa bb 12 % d', 5), ['aa bb', '12 %', 'd']);
 });

@@ -67,20 +67,12 @@ export function defaultQemu(): string {
  * what the agent said.
  */
 export async function startAgent(host: LabHostPlan, onStarted: (agent: RecordedProcess) => void): Promise<void> {
-  const program = join(projectFolder, 'src/app/cli/main.ts');
-  const node = [
-    process.execPath,
-    '--disable-warning=ExperimentalWarning',
-    program,
-    'agent',
-    '--config',
-    host.configFile,
-  ];
+  const program = join(projectFolder, 'bin/vmferry');
   // A socket that an agent left behind would be taken for the new one's.
   if (!(await agentAnswers(host))) rmSync(host.socket, { force: true });
   const output = openSync(host.agentLog, 'a', 0o600);
-  // "ip netns exec" replaces itself by the program: the pid is the agent's.
-  const child = spawn('ip', ['netns', 'exec', host.namespace, ...node], {
+  // "ip netns exec" replaces itself by the program, and so does bin/vmferry: the pid is the agent's.
+  const child = spawn('ip', ['netns', 'exec', host.namespace, program, 'agent', '--config', host.configFile], {
     detached: true,
     stdio: ['ignore', output, output],
   });

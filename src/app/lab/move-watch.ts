@@ -30,7 +30,7 @@ export type WatchTools = {
 };
 
 const BOOT_TIMEOUT_MS = 180_000;
-const WRITER_TIMEOUT_MS = 120_000;
+const WRITER_TIMEOUT_MS = 60_000;
 /** After a move heartbeats are watched for so long: the guest's first steps at its new place belong to the outage. */
 const AFTERMATH_MS = 2000;
 const POLL_MS = 100;

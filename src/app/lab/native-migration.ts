@@ -11,7 +11,7 @@
  * `qemu-multifd-zstd` adds multifd with as many channels as vmferry has lanes, and zstd at its default level, which is
  * the level that vmferry's lanes use.
  */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeError } from '../../core/base/errors.ts';
 import { defaultMigrationOptions } from '../../core/model/migration.ts';
@@ -128,6 +128,8 @@ async function prepare(qmp: QmpClient, mode: NativeMode): Promise<void> {
 async function startSide(options: NativeOptions, host: LabHostPlan, further: readonly string[]): Promise<Side> {
   const { spec, binary, accelerator, mode, signal } = options;
   const runFolder = join(host.folder, mode);
+  // The console of a guest before this one must not be taken for this one's.
+  rmSync(runFolder, { recursive: true, force: true });
   mkdirSync(runFolder, { recursive: true, mode: 0o700 });
   const built = buildCommandLine(spec, { binary, runFolder, accelerator, incoming: false });
   // "ip netns exec" replaces itself by QEMU: the pid is QEMU's.

@@ -50,6 +50,8 @@ test('three rounds without shrinking end it, at a round near the best', () => {
   assert.deepEqual(play([1000, 500, 900, 900, 900, 540]), [6, 'rounds stopped shrinking'], 'waits for a good moment');
   assert.equal(play([1000, 900, 800, 700, 600, 500, 400]), null);
   assert.deepEqual(play([500, 900, 900, 900, 900, 900], 6), [6, 'maximum rounds'], 'but not for ever');
+  const lucky = [14_000, 8300, 12_000, 12_000, 12_000, 12_000, 12_000, 12_000, 12_000, 12_000, 12_000];
+  assert.deepEqual(play(lucky), [9, 'rounds stopped shrinking'], 'nor for one lucky round to come again');
 });
 
 test('dirty pages are expected by the samples of like length', () => {

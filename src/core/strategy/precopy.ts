@@ -11,8 +11,10 @@ import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
 /** A round counts as shrinking when it leaves less than this share of the best so far. */
 const SHRINKING = 0.95;
 const PATIENCE_ROUNDS = 3;
-/** Out of patience, a round end is good enough up to this multiple of the best so far. */
+/** Out of patience, a round end is good enough up to this multiple of the best so far, */
 const NEAR_BEST = 1.1;
+/** and with every further round up to this much more: the best may have been luck that does not come again. */
+const NEAR_BEST_STEP = 0.1;
 
 export type PrecopyOptions = { readonly downtimeTargetMs: number; readonly maxRounds: number };
 
@@ -25,7 +27,8 @@ export function createPrecopy(table: PageTable, options: PrecopyOptions): Strate
     if (moment.leftPages !== null) {
       roundsNotShrinking = moment.leftPages < bestLeftPages * SHRINKING ? 0 : roundsNotShrinking + 1;
       bestLeftPages = Math.min(bestLeftPages, moment.leftPages);
-      if (roundsNotShrinking >= PATIENCE_ROUNDS && moment.leftPages <= bestLeftPages * NEAR_BEST) {
+      const roundsTooMany = roundsNotShrinking - PATIENCE_ROUNDS;
+      if (roundsTooMany >= 0 && moment.leftPages <= bestLeftPages * (NEAR_BEST + roundsTooMany * NEAR_BEST_STEP)) {
         return 'rounds stopped shrinking';
       }
     }

@@ -56,6 +56,15 @@ export async function startQemu(options: StartOptions): Promise<StartedQemu> {
   }
 }
 
+/**
+ * The agent's own, without what bin/vmferry sets for the agent's memory. QEMU's messages are shown to people as they are:
+ * one language.
+ */
+function environmentOfQemu(): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('MALLOC_'));
+  return { ...Object.fromEntries(inherited), LC_ALL: 'C' };
+}
+
 async function spawnDetached(vm: string, { binary, args, paths }: QemuCommandLine): Promise<ChildProcess> {
   const log = openSync(paths.qemuLog, 'a', 0o640);
   try {
@@ -63,8 +72,7 @@ async function spawnDetached(vm: string, { binary, args, paths }: QemuCommandLin
       detached: true,
       cwd: paths.folder,
       stdio: ['ignore', log, log],
-      // QEMU's messages are shown to people as they are; keep them in one language.
-      env: { ...process.env, LC_ALL: 'C' },
+      env: environmentOfQemu(),
     });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     child.once('spawn', resolve);
