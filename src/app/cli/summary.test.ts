@@ -11,7 +11,7 @@ test('a completed migration', () => {
     'stage                time      wire    sent  dirtied',
     'initialisation    0.151 s',
     'reservation       0.350 s',
-    'pre-copy          2.700 s',
+    'pre-copy          2.700 s  83.4 MiB  69 000   10 100',
     '  round 1       (2.400 s)  74.4 MiB  60 000    9 000',
     '  round 2       (0.300 s)  9.06 MiB   9 000    1 100',
     'stop-and-copy     0.120 s',

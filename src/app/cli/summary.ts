@@ -1,6 +1,6 @@
 /** The report of a migration as a table for people. Pure. */
 import { stageNames } from '../../core/model/migration.ts';
-import type { CpuMs, MigrationReport } from '../../core/model/migration.ts';
+import type { CpuMs, MigrationReport, RoundReport, StageName } from '../../core/model/migration.ts';
 import { formatBytes, formatMs, formatRate, PAGE_BYTES } from '../../core/model/units.ts';
 import { outcomeText, stageWords } from './migration-words.ts';
 import { formatTable } from './table.ts';
@@ -16,7 +16,7 @@ function stageTable(report: MigrationReport): string[] {
     Math.round(report.totalMs),
   );
   const rows = stageNames.flatMap((stage, index) => {
-    const row = [stageWords[stage], seconds(stages[index] ?? 0), '', '', ''];
+    const row = [stageWords[stage], seconds(stages[index] ?? 0), ...sentIn(report, stage)];
     return stage === 'preCopy' ? [row, ...roundRows(report)] : [row];
   });
   const total = [
@@ -29,8 +29,18 @@ function stageTable(report: MigrationReport): string[] {
   return formatTable(['stage', 'time', 'wire', 'sent', 'dirtied'], [...rows, total], 'lrrrr');
 }
 
+/** Wire bytes, pages and dirtied pages of a stage that sends any. */
+function sentIn({ rounds }: MigrationReport, stage: StageName): string[] {
+  const own = rounds.filter((round) => round.stage === stage);
+  if (own.length === 0) return ['', '', ''];
+  const sum = (of: (round: RoundReport) => number): number => own.reduce((total, round) => total + of(round), 0);
+  const dirtied = stage === 'preCopy' ? pages(sum((round) => round.pagesDirtied)) : '';
+  return [formatBytes(sum((round) => round.wireBytes)), pages(sum((round) => round.pagesSent)), dirtied];
+}
+
 function roundRows({ rounds }: MigrationReport): string[][] {
-  return rounds.map(({ round, ms, wireBytes, pagesSent, pagesDirtied }) => [
+  const own = rounds.filter((round) => round.stage === 'preCopy');
+  return own.map(({ round, ms, wireBytes, pagesSent, pagesDirtied }) => [
     `  round ${round}`,
     `(${seconds(Math.round(ms))})`,
     formatBytes(wireBytes),

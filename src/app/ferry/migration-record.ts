@@ -7,6 +7,7 @@ import type {
   MigrationView,
   Outcome,
   PageCounts,
+  RoundReport,
 } from '../../core/model/migration.ts';
 import { StageClock } from './stage-clock.ts';
 import type { PumpProgress, PumpTotals } from './pump-protocol.ts';
@@ -141,7 +142,7 @@ export class MigrationRecord {
       totalMs: Object.values(stagesMs).reduce((sum, ms) => sum + ms, 0),
       downtimeMs: end.outcome === 'completed' ? this.#downtimeMs : null,
       stagesMs,
-      rounds: this.#totals?.rounds ?? [],
+      rounds: fitRounds(this.#totals?.rounds ?? [], stagesMs.preCopy),
       pages: this.#totals?.pages ?? noPages,
       bytes: this.#totals?.bytes ?? { wire: this.#progress?.wireBytes ?? 0, raw: 0 },
       cpuMs: this.#cpuMs,
@@ -149,4 +150,13 @@ export class MigrationRecord {
       predicted: null,
     };
   }
+}
+
+/**
+ * The pump times its rounds by its own clock, from when it could be fed to the end of the stream's last PART; the stage
+ * is timed here. What lies between (QEMU's start, the word of the stop) belongs to the first round.
+ */
+function fitRounds(rounds: readonly RoundReport[], preCopyMs: number): RoundReport[] {
+  const timed = rounds.filter((round) => round.stage === 'preCopy').reduce((sum, { ms }) => sum + ms, 0);
+  return rounds.map((round, i) => (i === 0 ? { ...round, ms: Math.max(0, round.ms + preCopyMs - timed) } : round));
 }

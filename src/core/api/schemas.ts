@@ -132,6 +132,7 @@ export const migrationListSchema = z.object({ migrations: z.array(migrationViewS
 const cpuMsSchema = z.object({ agent: millis.nullable(), qemu: millis.nullable() });
 const roundSchema = z.object({
   round: count,
+  stage: z.enum(['preCopy', 'stopAndCopy']),
   ms: millis,
   pagesSent: count,
   wireBytes: count,

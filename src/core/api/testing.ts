@@ -27,8 +27,8 @@ const common = {
   totalMs: 3400.6,
   stagesMs: { preMigration: 150.3, reservation: 350.3, preCopy: 2700, ...switchover },
   rounds: [
-    { round: 1, ms: 2400, pagesSent: 60_000, wireBytes: 78_000_000, pagesDirtied: 9000 },
-    { round: 2, ms: 300, pagesSent: 9000, wireBytes: 9_500_000, pagesDirtied: 1100 },
+    { round: 1, stage: 'preCopy', ms: 2400, pagesSent: 60_000, wireBytes: 78_000_000, pagesDirtied: 9000 },
+    { round: 2, stage: 'preCopy', ms: 300, pagesSent: 9000, wireBytes: 9_500_000, pagesDirtied: 1100 },
   ],
   pages: { ...counts, pruned: null, delta: null, pulled: null },
   bytes: { wire: 89_000_000, raw: 287_129_600 },

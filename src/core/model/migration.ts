@@ -55,6 +55,9 @@ export type GuestWhereabouts =
 
 export type RoundReport = {
   readonly round: number;
+  /** What was sent after the guest had stopped is listed as a last round of its own. */
+  readonly stage: 'preCopy' | 'stopAndCopy';
+  /** The rounds of the pre-copy fill that stage: their times add up to its time. */
   readonly ms: number;
   readonly pagesSent: number;
   readonly wireBytes: number;

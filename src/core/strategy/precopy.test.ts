@@ -99,8 +99,8 @@ test('a batch belongs to the round in which it was granted, and an empty round i
   log.sent(log.openIndex, 1, 100);
   log.close(5, 150);
   assert.deepEqual(log.reports(), [
-    { round: 1, ms: 100, pagesSent: 10, wireBytes: 1000, pagesDirtied: 3 },
-    { round: 2, ms: 40, pagesSent: 1, wireBytes: 100, pagesDirtied: 2 },
+    { round: 1, stage: 'preCopy', ms: 100, pagesSent: 10, wireBytes: 1000, pagesDirtied: 3 },
+    { round: 2, stage: 'preCopy', ms: 40, pagesSent: 1, wireBytes: 100, pagesDirtied: 2 },
   ]);
 });
 

@@ -4,7 +4,14 @@
  */
 import type { RoundReport } from '../model/migration.ts';
 
-type Round = { startedMs: number; ms: number; pagesSent: number; wireBytes: number; pagesDirtied: number };
+type Round = {
+  stage: RoundReport['stage'];
+  startedMs: number;
+  ms: number;
+  pagesSent: number;
+  wireBytes: number;
+  pagesDirtied: number;
+};
 
 export class RoundLog {
   readonly #rounds: Round[] = [];
@@ -12,7 +19,7 @@ export class RoundLog {
   #renamingsAtStart = 0;
 
   constructor(nowMs: number) {
-    this.#open = { startedMs: nowMs, ms: 0, pagesSent: 0, wireBytes: 0, pagesDirtied: 0 };
+    this.#open = { stage: 'preCopy', startedMs: nowMs, ms: 0, pagesSent: 0, wireBytes: 0, pagesDirtied: 0 };
   }
 
   /** What a batch that is granted now hands to `sent` later. */
@@ -27,22 +34,23 @@ export class RoundLog {
     round.wireBytes += wireBytes;
   }
 
-  /** Ends the open round and begins the next; renamings is the running total of pages named again. */
-  close(renamings: number, nowMs: number): void {
+  /** Ends the open round and begins one of stage `next`; renamings is the running total of pages named again. */
+  close(renamings: number, nowMs: number, next: RoundReport['stage'] = 'preCopy'): void {
     const round = this.#open;
     round.ms = nowMs - round.startedMs;
     round.pagesDirtied = renamings - this.#renamingsAtStart;
     this.#rounds.push(round);
     this.#renamingsAtStart = renamings;
-    this.#open = { startedMs: nowMs, ms: 0, pagesSent: 0, wireBytes: 0, pagesDirtied: 0 };
+    this.#open = { stage: next, startedMs: nowMs, ms: 0, pagesSent: 0, wireBytes: 0, pagesDirtied: 0 };
   }
 
   /** The rounds that have ended, numbered from 1. */
   reports(): RoundReport[] {
     return this.#rounds
       .filter((round, i) => i === 0 || round.wireBytes > 0 || round.pagesDirtied > 0)
-      .map(({ ms, pagesSent, wireBytes, pagesDirtied }, i) => ({
+      .map(({ stage, ms, pagesSent, wireBytes, pagesDirtied }, i) => ({
         round: i + 1,
+        stage,
         ms,
         pagesSent,
         wireBytes,

@@ -146,7 +146,7 @@ export class Scheduler {
     this.#reason ??= 'QEMU stopped the guest by itself';
     this.#guest = 'stopped';
     this.#feed.open();
-    this.#log.close(this.#table.renamings, nowMs);
+    this.#log.close(this.#table.renamings, nowMs, 'stopAndCopy');
   }
 
   /** The END of the RAM section ended: every page that is dirty has been named. */
