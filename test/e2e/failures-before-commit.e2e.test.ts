@@ -145,7 +145,9 @@ function killQemuThere({ lab, there }: FailureScene): void {
 
 /** Both ends of every TCP connection between the hosts get a reset. */
 function resetConnections({ lab, here }: FailureScene): void {
-  execFileSync('ip', ['netns', 'exec', `vmferry-${lab.name}-${here}`, 'ss', '-K', 'state', 'established'], { stdio: 'ignore' });
+  execFileSync('ip', ['netns', 'exec', `vmferry-${lab.name}-${here}`, 'ss', '-K', 'state', 'established'], {
+    stdio: 'ignore',
+  });
 }
 
 async function cancel({ lab, here }: FailureScene): Promise<void> {

@@ -66,28 +66,33 @@ describe('Shared storage, QEMU 10', () => {
     checkImage(raw, last);
   });
 
-  test('an NBD export', async () => {
+  test('an NBD export', async (t) => {
     const file = makeLogDisk(lab, 'nbd');
     const server = await startNbd(lab, { host: 'a', file, server: 'qemu-storage-daemon' });
+    t.after(async () => await server.stop());
     const last = await thereAndBack(lab, { source: server.source });
     await server.stop();
     checkImage(file, last);
   });
 
-  test('an iSCSI target', async () => {
+  test('an iSCSI target', async (t) => {
     const file = makeLogDisk(lab, 'iscsi');
     const server = await startIscsi(lab, { host: 'a', file });
+    t.after(async () => await server.stop());
     const last = await thereAndBack(lab, { source: server.source });
     await server.stop();
     checkImage(file, last);
   });
 
-  test('disks that the destination cannot open are refused, all at once and by name', async () => {
+  test('disks that the destination cannot open are refused, all at once and by name', async (t) => {
     const onlyAtA = { host: 'a', address: '127.0.0.1' } as const;
     const closedNbd = await startNbd(lab, { ...onlyAtA, file: makeLogDisk(lab, 'closed-nbd') });
     const closedIscsi = await startIscsi(lab, { ...onlyAtA, file: makeLogDisk(lab, 'closed-iscsi') });
     const oneClient = { host: 'a', file: makeLogDisk(lab, 'one-client'), port: 10_810, clients: 1 } as const;
     const takenNbd = await startNbd(lab, oneClient);
+    t.after(async () => {
+      for (const server of [closedNbd, closedIscsi, takenNbd]) await server.stop();
+    });
     const unseen = makeLogDisk(lab, 'unseen/disk');
     await hideFolder(dirname(unseen));
     const good = makeLogDisk(lab, 'good');
@@ -116,7 +121,6 @@ describe('Shared storage, QEMU 10', () => {
     await moreRecords(guest, 20);
     await checkInGuest(lab, 'a', guest);
     await lab.ok('a', 'vm', 'stop', guest.name, '--force');
-    for (const server of [closedNbd, closedIscsi, takenNbd]) await server.stop();
   });
 
   /** Every program that "ip netns exec" starts has its own mount table: an empty folder in this one's place, at `b`. */
@@ -135,9 +139,10 @@ describe('Shared storage, QEMU 7.2', () => {
     checkImage(file, await thereAndBack(lab, { source: file }, 20));
   });
 
-  test('an NBD export', async () => {
+  test('an NBD export', async (t) => {
     const file = makeLogDisk(lab, 'nbd');
     const server = await startNbd(lab, { host: 'a', file, qemu: '7.2' });
+    t.after(async () => await server.stop());
     const last = await thereAndBack(lab, { source: server.source }, 20);
     await server.stop();
     checkImage(file, last);

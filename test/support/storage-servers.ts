@@ -18,12 +18,14 @@ const START_TIMEOUT_MS = 15_000;
 const POLL_MS = 30;
 const LOG_DISK_BYTES = 96 * 2 ** 20;
 
+let targets = 0;
+
 export type StorageServer = {
   /** What a spec names as the disk's source. */
   readonly source: string;
   /** The raw image behind it. */
   readonly file: string;
-  /** Ends the server; everything that was written is in the file then. */
+  /** Ends the server; everything that was written is in the file then. May be called again. */
   stop(): Promise<void>;
 };
 
@@ -87,7 +89,7 @@ export async function startIscsi(lab: LabHosts, options: StorageOptions): Promis
   const address = options.address ?? (await lab.address(host));
   const target = 'iqn.2026-11.test.vmferry:log';
   // tgtd appends the number of its control port: SOCKET.1. The socket's path may have 107 bytes.
-  const control = ['env', `TGT_IPC_SOCKET=${join(lab.folder, 'tgtd')}`];
+  const control = ['env', `TGT_IPC_SOCKET=${join(lab.folder, `tgtd${++targets}`)}`];
   const started = lab.spawnAt(host, ...control, 'tgtd', '-f', '-C', '1', '--iscsi', `portal=${address}:${port}`);
   const ask = async (...argv: string[]): Promise<CliResult> =>
     await lab.spawnAt(host, ...control, 'tgtadm', '-C', '1', '--lld', 'iscsi', ...argv).done;

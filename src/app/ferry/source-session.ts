@@ -247,6 +247,10 @@ export class SourceSession {
     this.#pump = pump;
     const facts = await source.facts();
     this.#facts = facts;
+    if (facts.accelerator === 'tcg' && !facts.features.reliableTcgDirtyLog) {
+      const text = `QEMU ${facts.qemuVersion} under software emulation may miss writes of the guest; use --verify`;
+      this.#parts.log.warn('migration.feed', text, { migration: this.id });
+    }
     await source.open(() => this.#onMonitorLost());
     await source.onStop(() => (this.#stopSeenAtMs = performance.now()));
     const connection = await this.#link.connection(signal);

@@ -41,6 +41,7 @@ const SWEEP_THRESHOLD = { downtimeLimitMs: 1, availSwitchoverBandwidthBytesPerSe
 export type SourceFacts = {
   readonly features: MigrationFeatures;
   readonly qemuVersion: string;
+  readonly accelerator: 'kvm' | 'tcg';
   /** Concrete, versioned machine type. */
   readonly machine: string;
   readonly ram: GuestRam;
@@ -85,6 +86,7 @@ export class SourceVm {
     return {
       features: await migrationFeatures(qmp),
       qemuVersion: formatVersion(qmp.version),
+      accelerator: (await qmp.execute('query-kvm')).enabled ? 'kvm' : 'tcg',
       machine: String(type).replace(/-machine$/, ''),
       ram: await inspectGuestRam(qmp, this.vm.pid),
     };

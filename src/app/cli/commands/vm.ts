@@ -16,7 +16,7 @@ export async function startVm(file: string, options: CommonOptions, console: Con
   const spec = readSpecFile(file);
   const call = { timeoutMs: START_TIMEOUT_MS };
   const view = await withAgent(console, options, (client) => client.call('startVm', { body: { spec } }, call));
-  printResult(console, options, view, () => [`VM "${view.name}" runs (${placeText(view)}).`]);
+  printResult(console, options, view, () => [`VM "${view.name}" runs (${placeText(view)}).`, ...guaranteeNotes(view)]);
   return exitCodes.completed;
 }
 
@@ -96,4 +96,14 @@ export function vmLines(vm: VmView): string[] {
 function placeText(vm: VmView): string {
   const pid = vm.pid === null ? '' : `, process ${vm.pid}`;
   return `${vm.machine}, QEMU ${vm.qemuVersion ?? 'unknown'}, ${vm.accelerator ?? 'unknown accelerator'}${pid}`;
+}
+
+/** What a person must know of this QEMU before they rely on it. */
+function guaranteeNotes({ name, accelerator, qemuVersion }: VmView): string[] {
+  const isOld = qemuVersion !== null && Number(qemuVersion.split('.')[0]) < 9;
+  if (accelerator !== 'tcg' || !isOld) return [];
+  return [
+    `Note: QEMU ${qemuVersion} under software emulation misses some of the writes of a running guest while it is moved.`,
+    `Move "${name}" with --verify, which refuses to commit a damaged copy, or use QEMU 9.0 or later, or KVM.`,
+  ];
 }
