@@ -111,7 +111,7 @@ async function checkDisk(disk: DiskSpec, parts: AdmissionParts): Promise<Problem
     if (problems.length > 0) return problems;
   }
   // --force-share: another host has the image open. -f: a guest must not choose the format by what it writes.
-  const args = ['info', '--force-share', '--output=json', '-f', disk.format, source];
+  const args = ['info', '--backing-chain', '--force-share', '--output=json', '-f', disk.format, source];
   try {
     await run(parts.qemuImg, args, { timeout: DISK_CHECK_MS, killSignal: 'SIGKILL' });
     return [];

@@ -240,6 +240,7 @@ export class DestinationSession {
 
   async #runGuest(): Promise<void> {
     const startedAtMs = this.#commitAtMs ?? performance.now();
+    let tries = 0;
     while (this.stateName === 'committed') {
       try {
         await this.#guest.run();
@@ -247,7 +248,11 @@ export class DestinationSession {
         return this.#tell({ type: 'guestRunning' });
       } catch (error) {
         if (!this.#guest.isAlive) return this.#tell({ type: 'qemuGone' });
-        this.#parts.log.warn('migration.commit', describeError(error), { migration: this.migrationId });
+        // Told once a second: somebody may hold the image for long.
+        if (tries++ % (RETRY_MS / START_RETRY_MS) === 0) {
+          const text = `The guest cannot be started yet: ${describeError(error)}`;
+          this.#parts.log.warn('migration.commit', text, { migration: this.migrationId, vm: this.vmName });
+        }
         await sleep(START_RETRY_MS);
       }
     }

@@ -12,6 +12,7 @@
 import { describeError } from '../../core/base/errors.ts';
 import { recoverDestination, recoverSource, answerFromRecords, type History } from '../../core/machine/recovery.ts';
 import type { DestinationRecord, SourceRecord } from '../../core/machine/records.ts';
+import type { ObservedSource } from '../../core/machine/source-states.ts';
 import { startDestination } from '../../core/machine/destination-machine.ts';
 import { startSource } from '../../core/machine/source-machine.ts';
 import { defaultMigrationOptions } from '../../core/model/migration.ts';
@@ -242,10 +243,20 @@ export class Ferry {
     if (reserved === undefined) throw new FerryError('FERRY_JOURNAL', `Migration ${migrationId} has no beginning`);
     const { vm, peer } = reserved.data;
     const incoming = this.#host.findIncoming(migrationId) ?? this.#host.findVm(vm);
-    const observed = incoming === null ? 'gone' : await new SourceVm(incoming).observe();
+    const observed = incoming === null ? 'gone' : await observeOnce(incoming);
     const qemu = observed === 'running' || observed === 'gone' ? observed : 'paused';
     const parts = { ...this.#common(), migrationId, vm, peer, reserve: null };
     this.#keepDestination(new DestinationSession(parts, recoverDestination(records, { qemu }), null));
+  }
+}
+
+/** Leaves the monitor free again: QEMU serves one client at a time, and the session opens it for itself. */
+async function observeOnce(vm: LocalVm): Promise<ObservedSource> {
+  const qemu = new SourceVm(vm);
+  try {
+    return await qemu.observe();
+  } finally {
+    qemu.close();
   }
 }
 

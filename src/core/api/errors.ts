@@ -69,6 +69,8 @@ const statusOfPrefix: readonly (readonly [prefix: string, status: number])[] = [
   ['QEMU_SPEC', 400],
   ['QEMU_', 502],
   ['TAP_', 502],
+  ['MEMORY_DENIED', 422],
+  ['MEMORY_', 502],
   ['LINK_', 502],
   ['FERRY_REFUSED', 422],
   ['FERRY_BLOCKED', 422],
