@@ -11,7 +11,7 @@ import { describe, test } from 'node:test';
 import { labCutLink } from '../../src/app/lab/lab.ts';
 import { useScene } from '../support/failure-scene.ts';
 import type { FailureScene } from '../support/failure-scene.ts';
-import { runState, until } from '../support/outside-view.ts';
+import { qemuPids, runState, until } from '../support/outside-view.ts';
 
 /** Hosts stand still here for as long as a busy machine takes to look at them. */
 const patient = ['--stall-timeout', '60s'];
@@ -73,8 +73,8 @@ describe('around the commit', () => {
     scene.signalAgent('here', 'SIGKILL');
     scene.assertSaid(await attempt.done, 8, /vmferry show/);
     dropConnections(scene);
-    await labCutLink(false, scene.lab.name);
     await attempt.destinationIs('inDoubt');
+    await labCutLink(false, scene.lab.name);
     assert.equal(await runState(scene.lab, scene.here, scene.guest.name), 'postmigrate');
     await scene.assertNobodyRuns();
     await scene.restartAgent('here');
@@ -102,6 +102,24 @@ describe('around the commit', () => {
     const result = await attempt.done;
     assert.equal(result.code, 0, result.stderr);
     await scene.assertMoved(result);
+  });
+
+  test('the agent of the destination dies before it hears that the source is done: the guest can move on', async () => {
+    await scene.ready();
+    const attempt = await committedUnheard(scene);
+    const [qemu] = qemuPids(scene.lab, scene.here);
+    assert.ok(qemu !== undefined);
+    // A QEMU that does not quit keeps the source from being done for some seconds.
+    process.kill(qemu, 'SIGSTOP');
+    scene.signalIfThere('SIGCONT');
+    await attempt.sourceIs('quitting');
+    scene.signalAgent('there', 'SIGKILL');
+    const result = await attempt.done;
+    assert.equal(result.code, 0, result.stderr);
+    await scene.restartAgent('there');
+    await scene.assertMoved(result);
+    await until('the migration has ended there', () => scene.recorded('here').includes('released'));
+    await scene.assertMovesNow();
   });
 
   test('both agents die right after the commit: it runs at the destination after their restart', async () => {
@@ -155,8 +173,19 @@ async function committedUnheard(scene: FailureScene): Promise<ReturnType<Failure
   return attempt;
 }
 
-/** What the dead agent's kernel still wanted to send is gone. */
-function dropConnections({ lab, here }: FailureScene): void {
-  const argv = ['netns', 'exec', `vmferry-${lab.name}-${here}`, 'ss', '-K', '-a', 'dport', '=', ':7443'];
+/** The destination's connections break off while no packet passes: what the source's kernel still sends finds nobody. */
+function dropConnections({ lab, there }: FailureScene): void {
+  const argv = [
+    'netns',
+    'exec',
+    `vmferry-${lab.name}-${there}`,
+    'ss',
+    '-K',
+    'state',
+    'established',
+    'sport',
+    '=',
+    ':7443',
+  ];
   execFileSync('ip', argv, { stdio: 'ignore' });
 }

@@ -57,6 +57,8 @@ export class FailureScene {
   #witness: ConsoleWitness | null = null;
   #settings: unknown = null;
   #count = 0;
+  /** Migrations in the journals before the present attempt. */
+  #past: ReadonlySet<string> = new Set();
 
   constructor(lab: LabHosts) {
     this.lab = lab;
@@ -101,6 +103,7 @@ export class FailureScene {
 
   attempt(...options: string[]): Attempt {
     const { here, there, lab } = this;
+    this.#past = new Set(hosts.flatMap((host) => journalRecords(lab, host)).map(({ id }) => id));
     const logged = { [here]: lab.agentLog(here).length, [there]: lab.agentLog(there).length };
     const { child, done } = lab.startMigrate(this.guest, here, there, ...SLOW, ...options);
     const views: MigrationView[] = [];
@@ -119,7 +122,11 @@ export class FailureScene {
         return found;
       });
     const says = async (host: HostName, text: string): Promise<void> => {
-      await until(`the agent of ${host} says "${text}"`, () => lab.agentLog(host).slice(logged[host]).includes(text));
+      await until(`The agent of ${host} says ${text}`, () => {
+        const found = lab.agentLog(host).slice(logged[host]).includes(text);
+        if (!found && host === here && ended !== null) assert.fail(`It ended before ${text}: ${ended.stderr}`);
+        return found;
+      });
     };
     return {
       ...{ child, done, view },
@@ -142,8 +149,8 @@ export class FailureScene {
    * QEMU stands still, too. Returns what lets that go on.
    */
   async freezeBeforeCommit(attempt: Attempt): Promise<() => void> {
-    const [qemu] = qemuPids(this.lab, this.here);
-    assert.ok(qemu !== undefined);
+    const { vms } = await this.#ask(this.here, async (client) => await client.call('listVms', {}));
+    const qemu = vms.find(({ name }) => name === this.guest.name)?.pid ?? assert.fail('the guest has a process');
     await this.freezeInStopAndCopy(attempt);
     // The monitor answers again when the last byte of the stream is written; QEMU then waits for its return path.
     const { lab, here, guest } = this;
@@ -156,10 +163,11 @@ export class FailureScene {
     return () => void process.kill(qemu, 'SIGCONT');
   }
 
-  /** What the journals say of the present migration. */
+  /** What the journals say of the present attempt. */
   recorded(which: 'here' | 'there'): string[] {
-    const types = journalTypes(this.lab, this[which]);
-    return types.slice(types.lastIndexOf(which === 'here' ? 'begin' : 'reserved'));
+    return journalRecords(this.lab, this[which])
+      .filter(({ id }) => !this.#past.has(id))
+      .map(({ type }) => type);
   }
 
   assertNotRecorded(which: 'here' | 'there', type: string): void {
@@ -200,10 +208,10 @@ export class FailureScene {
 
   /** Ended with this code and a message for people that matches; says that the guest runs where it was. */
   assertSaid(result: MigrateResult, code: number, message: RegExp): void {
-    const said = `${result.stderr
+    const said = result.stderr
       .split('\n')
       .filter((line) => !line.startsWith('{'))
-      .join('\n')}`;
+      .join('\n');
     assert.equal(result.code, code, `${said}\n${this.lab.agentLogs()}`);
     assert.match(said, message);
     assertNoStackTrace(result);
@@ -311,10 +319,11 @@ export function assertNoStackTrace({ stdout, stderr }: CliResult): void {
   assert.doesNotMatch(`${stderr}\n${stdout}`, STACK_TRACE);
 }
 
-/** Types of the records in a host's journal of migrations, in order. */
-export function journalTypes(lab: LabHosts, host: HostName): string[] {
+/** The records in a host's journal of migrations, in order. */
+function journalRecords(lab: LabHosts, host: HostName): { id: string; type: string }[] {
   const text = readFileSync(join(lab.folder, host, 'state/migrations.journal'), 'latin1');
-  return Array.from(text.matchAll(/"type":"([a-z]+)"/g), (match) => match[1] ?? '');
+  const records = text.matchAll(/"migrationId":"([^"]+)","at":"[^"]+","type":"([a-z]+)"/g);
+  return Array.from(records, (match) => ({ id: match[1] ?? '', type: match[2] ?? '' }));
 }
 
 function viewOf(line: string): MigrationView {

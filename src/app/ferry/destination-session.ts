@@ -13,6 +13,7 @@ import type {
   DestinationStep,
 } from '../../core/machine/destination-states.ts';
 import type { DestinationEntry } from '../../core/machine/records.ts';
+import type { QueryAnswer } from '../../core/machine/source-states.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
@@ -51,6 +52,7 @@ export class DestinationSession {
   #commitAtMs: number | null = null;
   #resumeMs = 0;
   #querying = false;
+  #awaitingRelease = false;
 
   constructor(parts: DestinationSessionParts, first: DestinationStep, connection: ControlConnection | null) {
     this.#parts = parts;
@@ -193,6 +195,7 @@ export class DestinationSession {
 
   #onState(state: DestinationState): void {
     this.#parts.log.debug('migration.stage', `Destination is ${state.name}`, { migration: this.migrationId });
+    if (state.name === 'active') void this.#awaitRelease();
     if (destinationEnded(state)) void this.#end(state);
   }
 
@@ -274,13 +277,43 @@ export class DestinationSession {
   }
 
   async #queryOnce(): Promise<void> {
+    await this.#ask(async (_connection, answer) => {
+      this.#tell({ type: 'answered', answer });
+      await Promise.resolve();
+    });
+  }
+
+  /**
+   * DONE may get lost with a connection or with this side's agent, and a source that is done does not come back: asks it,
+   * so that the guest is not held in an ended migration for ever.
+   */
+  async #awaitRelease(): Promise<void> {
+    if (this.#awaitingRelease) return;
+    this.#awaitingRelease = true;
+    while (this.stateName === 'active') {
+      await sleep(RETRY_MS);
+      if (this.stateName !== 'active' || this.#connection?.closedReason === null) continue;
+      try {
+        await this.#ask(async (connection, answer) => {
+          // A source that has forgotten a committed migration has ended it.
+          if (answer !== 'unknown') await connection.expect(['done'], { timeoutMs: RETRY_MS });
+          this.#tell({ type: 'doneReceived' });
+        });
+      } catch (error) {
+        this.#parts.log.debug('migration.commit', describeError(error), { migration: this.migrationId });
+      }
+    }
+    this.#awaitingRelease = false;
+  }
+
+  async #ask(hear: (connection: ControlConnection, answer: QueryAnswer) => Promise<void>): Promise<void> {
     const peer = this.#parts.host.findPeer(this.peerName);
     if (peer === null) throw new Error(`Host "${this.peerName}" is not among the peers of this host`);
     const connection = await dialDestination(this.#parts.host, peer);
     try {
       await connection.send({ type: 'query', migrationId: this.migrationId });
       const { message } = await connection.expect(['outcome'], { timeoutMs: QUERY_TIMEOUT_MS });
-      this.#tell({ type: 'answered', answer: message.outcome });
+      await hear(connection, message.outcome);
     } finally {
       await connection.close();
     }

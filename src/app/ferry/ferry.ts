@@ -198,6 +198,9 @@ export class Ferry {
     }
     const outcome = session?.answer() ?? answerFromRecords(records);
     connection.post({ type: 'outcome', outcome });
+    // For a destination that missed it: nobody will tell it any more.
+    const isDone = session === undefined && records.some((record) => record.type === 'done');
+    if (isDone) connection.post({ type: 'done', migrationId });
   }
 
   // --- as a destination -----------------------------------------------------------------------------------------------

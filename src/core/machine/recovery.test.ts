@@ -61,12 +61,19 @@ test('a destination recovers by what it promised', () => {
   assert.equal(destination('reserved prepared', 'running'), 'inDoubt querySource report');
   assert.equal(destination('reserved prepared', 'gone'), 'discarding discardIncoming');
   assert.equal(destination('reserved prepared committed', 'paused'), 'committed runGuest');
-  assert.equal(destination('reserved prepared committed', 'running'), 'activating journal');
+  assert.equal(destination('reserved prepared committed', 'running'), 'activating journal report');
   assert.equal(destination('reserved prepared committed', 'gone'), 'losing journal');
-  assert.equal(destination('reserved prepared committed active', 'gone'), 'active tellActive');
+  assert.equal(destination('reserved prepared committed active', 'gone'), 'active tellActive report');
   assert.equal(destination('reserved prepared committed lost', 'gone'), 'lost tellGone');
   assert.equal(destination('reserved prepared committed active released', 'running'), 'released');
   assert.equal(destination('reserved discarded', 'gone'), 'discarded');
+});
+
+test('a destination whose agent died after cont tells its host again that the guest is there', () => {
+  for (const types of ['reserved prepared committed', 'reserved prepared committed active']) {
+    const { effects } = recoverDestination(records(types) as DestinationRecord[], { qemu: 'running' });
+    assert.deepEqual(effects.at(-1), { type: 'report', notice: 'runningHere' });
+  }
 });
 
 test('queries are answered from the journal by presumed abort', () => {

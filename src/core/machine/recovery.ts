@@ -55,6 +55,8 @@ export function recoverDestination(
     effects.push({ type: 'journal', entry: { type: 'lost', data: { mayHaveRun: state.mayHaveRun } } });
   }
   if (state.name === 'activating') effects.push({ type: 'journal', entry: { type: 'active', data: {} } });
+  // Whether the host was told before its agent ended is not written anywhere; telling it again does no harm.
+  if (state.name === 'activating' || state.name === 'active') effects.push({ type: 'report', notice: 'runningHere' });
   if (state.name === 'inDoubt') {
     effects.push({ type: 'report', notice: observed.qemu === 'running' ? 'ownershipConflict' : 'inDoubt' });
   }

@@ -8,6 +8,13 @@ export const ROUND_TRIP_MS_MAX = 200;
 /** Two batches per lane, so that reading and compressing one overlaps with sending the other. */
 export const LANE_BATCHES_MIN = 2;
 export const LANE_BATCHES_MAX = 16;
+/**
+ * On a fast link this much may always be in flight, 28 ms of 1 Gbit/s. Threads that share a core get their turn a few
+ * milliseconds late; with two batches per lane the window shrank its own rate to a third of the link on two busy cores.
+ */
+export const FAST_WIRE_BYTES_MIN = 3.5e6;
+/** A link is fast when its batches are this large: 0.5 MiB. */
+export const FAST_BATCH_PAGES = 128;
 /** 64 KiB: below that, compression and system calls per page get expensive. */
 export const BATCH_PAGES_MIN = 16;
 /** Before anything is measured: 256 KiB. */

@@ -83,7 +83,16 @@ export class LinkWindow {
   isOpen(lane: number): boolean {
     const batches = this.#lanes[lane]!.length;
     if (batches < limits.LANE_BATCHES_MIN) return true;
-    return batches < limits.LANE_BATCHES_MAX && this.#inFlightWireBytes < this.windowWireBytes;
+    return (
+      batches < limits.LANE_BATCHES_MAX &&
+      this.#inFlightWireBytes < Math.max(this.windowWireBytes, this.#leastWireBytes())
+    );
+  }
+
+  /** On a slow link the threads are not what takes time, and every batch more would be a queue. */
+  #leastWireBytes(): number {
+    const isFast = this.#pagesPerMs !== null && this.batchPages() >= limits.FAST_BATCH_PAGES;
+    return isFast ? limits.FAST_WIRE_BYTES_MIN : 0;
   }
 
   /** Pages of the next batch: a lane's two batches fill its share of the window. */

@@ -156,9 +156,12 @@ export class BatchEncoder {
   }
 }
 
-/** One output chunk of the greatest possible length, because Node would join several by copying. */
+/**
+ * Output chunks of half the input: most batches shrink below that, and Node joins the two of the others by copying. Chunks
+ * that hold any output would double what the garbage collector has to chase.
+ */
 function zstdOptions(rawBytes: number): ZstdOptions {
-  return { params, chunkSize: rawBytes + (rawBytes >>> 8) + 512, pledgedSrcSize: rawBytes } as ZstdOptions;
+  return { params, chunkSize: (rawBytes >>> 1) + 4096, pledgedSrcSize: rawBytes } as ZstdOptions;
 }
 
 /** Three bytes decide for many data pages; the rest is decided by memcmp (8 GB/s). Hot: no allocation. */
