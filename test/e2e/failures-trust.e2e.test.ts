@@ -29,7 +29,7 @@ describe('a host that is not trusted', () => {
     }
     await scene.reconfigure(scene.there, { trust: [] });
     await scene.ready();
-    await assertRefused(scene, /does not trust/, /does not trust/);
+    await assertRefused(scene, /does not trust.*add [ab] to "trust"/, /does not trust/);
     await scene.reconfigure(scene.there, { trust: [scene.here] });
     await scene.ready();
     await scene.assertMovesNow();

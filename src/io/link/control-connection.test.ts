@@ -173,7 +173,7 @@ test('a host that is not trusted is told so by the other side', async (t) => {
   const error = await rejectsWith(
     'LINK_PEER_REFUSED',
     dial(beta.port),
-    /beta does not trust alpha: add alpha to the peers/,
+    /beta does not trust alpha: add alpha to "trust"/,
   );
   assert.equal(error.fields['peerCode'], 'PEER_NOT_TRUSTED');
   const reason = await beta.refused;

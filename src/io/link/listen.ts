@@ -130,7 +130,7 @@ function accept(socket: TLSSocket, identity: TlsMaterial, options: Accepting): v
   }
   if (!options.trustedNames.has(peerName)) {
     const here = hostNameOfPem(identity.certPem) ?? 'this host';
-    const message = `${here} does not trust ${peerName}: add ${peerName} to the peers in the configuration of ${here}`;
+    const message = `${here} does not trust ${peerName}: add ${peerName} to "trust" in the configuration of ${here}`;
     const reason = new LinkError('LINK_NOT_TRUSTED', message, { remoteAddress, peer: peerName });
     refuse(socket, { control, peerName, reason }, options);
   } else if (control) {

@@ -51,7 +51,9 @@ export function buildCommandLine(spec: VmSpec, host: QemuHostFacts): QemuCommand
     bootArgs(spec, inRun),
     spec.guestAgent ? agentArgs(paths, board) : [],
     spec.networks.flatMap((network, index) => networkArgs(spec.name, network, index, board)),
-    spec.disks.flatMap((disk, index) => diskArgs({ ...disk, source: inRun(disk.source) }, bootPlace(spec, index), board)),
+    spec.disks.flatMap((disk, index) =>
+      diskArgs({ ...disk, source: inRun(disk.source) }, bootPlace(spec, index), board),
+    ),
     spec.qemuArguments.map((argument) => replaceRun(argument, host.runFolder)),
     host.incoming ? ['-incoming', 'defer', '-S'] : [],
   ].flat();
