@@ -17,6 +17,8 @@ import type { ChildProcess } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { parse, stringify } from 'yaml';
 import type { AgentClient } from '../../src/app/client/agent-client.ts';
 import type { MigrationView } from '../../src/core/model/migration.ts';
@@ -29,6 +31,9 @@ import { askQemu, ConsoleWitness, qemuPids, runState, secondMonitor, until } fro
 const hosts = ['a', 'b'] as const;
 /** Pre-copy takes some 4 s at this rate. */
 const SLOW = ['--max-bandwidth', '100mbit', '--downtime', '9s', '--max-rounds', '1'] as const;
+/** How long a host may take to forget a machine whose QEMU has ended. */
+const CLEAR_MS = 5000;
+const POLL_MS = 20;
 const STACK_TRACE = /^\s+at .+:\d+:\d+\)?$/m;
 
 export function useScene(options: LabHostsOptions = {}): FailureScene {
@@ -261,13 +266,22 @@ export class FailureScene {
     this.here = this.there;
   }
 
+  /** The last of it goes a moment after its process. */
   async #assertEmpty(host: HostName): Promise<void> {
-    assert.deepEqual(await this.vmStates(host), [], `no machine at ${host}`);
-    const { memoryBytes, vcpus } = await this.#ask(host, async (client) => await client.call('host', {}));
-    assert.deepEqual({ ...memoryBytes, capacity: 0 }, { capacity: 0, used: 0, reserved: 0 }, `memory of ${host}`);
-    assert.deepEqual({ ...vcpus, capacity: 0 }, { capacity: 0, used: 0, reserved: 0 }, `CPUs of ${host}`);
     const folder = join(this.lab.folder, host, 'state/vms');
-    assert.deepEqual(existsSync(folder) ? readdirSync(folder) : [], [], `folders of machines at ${host}`);
+    const nothing = { machines: [], memory: [0, 0], vcpus: [0, 0], folders: [] };
+    const look = async (): Promise<object> => {
+      const { memoryBytes, vcpus } = await this.#ask(host, async (client) => await client.call('host', {}));
+      return {
+        machines: await this.vmStates(host),
+        memory: [memoryBytes.used, memoryBytes.reserved],
+        vcpus: [vcpus.used, vcpus.reserved],
+        folders: existsSync(folder) ? readdirSync(folder) : [],
+      };
+    };
+    const deadline = performance.now() + CLEAR_MS;
+    while (!isDeepStrictEqual(await look(), nothing) && performance.now() < deadline) await sleep(POLL_MS);
+    assert.deepEqual(await look(), nothing, `what is left at host ${host}`);
   }
 
   /** Like LabHosts.vmStates, without the price of a program. */
