@@ -5,7 +5,8 @@ import { after, before, test } from 'node:test';
 import { AgentClient } from '../client/agent-client.ts';
 import type { RefusalError } from '../client/errors.ts';
 import { unixTransport } from '../client/unix-transport.ts';
-import { defaultMigrationOptions } from '../../core/model/migration.ts';
+import { cpuCount } from '../../io/hoststat/host-stat.ts';
+import { defaultLanes, defaultMigrationOptions } from '../../core/model/migration.ts';
 import { startTestAgent, sampleSpec } from './testing.ts';
 import type { TestAgent } from './testing.ts';
 
@@ -118,7 +119,7 @@ test('a machine is adopted if its spec describes it', async () => {
 test('a machine migrates with events, and is known afterwards by where it went', async () => {
   await start();
   const view = await client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } });
-  assert.deepEqual(at.ferry.options.at(-1), defaultMigrationOptions);
+  assert.deepEqual(at.ferry.options.at(-1), { ...defaultMigrationOptions, lanes: defaultLanes(cpuCount()) });
   assert.equal((await client.call('showVm', { params: { name: 'web' } })).state, 'migrating');
   await assert.rejects(
     client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } }),

@@ -9,8 +9,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError } from '../../core/api/errors.ts';
 import type { MigrationEvent } from '../../core/api/events.ts';
 import type { MigrationState, ResolveWord, StartMigrationRequest } from '../../core/api/schemas.ts';
+import { defaultLanes } from '../../core/model/migration.ts';
 import type { MigrationView } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
+import { cpuCount } from '../../io/hoststat/host-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import type { FerryHost, MigrationRequest, Peer, RunningMigration } from '../ferry/ports.ts';
 import { endedView } from './ended-view.ts';
@@ -58,7 +60,8 @@ export class Migrations {
     const id = newMigrationId(new Date());
     const vm = await vms.claim(wanted.vm, id);
     try {
-      const request = { id, vm, destination, options: wanted.options };
+      const lanes = wanted.options.lanes ?? defaultLanes(cpuCount());
+      const request = { id, vm, destination, options: { ...wanted.options, lanes } };
       const problems = await ferry.preflight(host, request);
       if (problems.length > 0) throw refused(wanted, problems);
       if (signal.aborted || this.#stopping) {

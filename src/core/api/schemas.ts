@@ -39,13 +39,14 @@ export const migrationIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,
 export const migrationOptionsSchema = z.strictObject({
   strategy: z.enum(strategyNames).default(defaultMigrationOptions.strategy),
   compress: z.enum(compressModes).default(defaultMigrationOptions.compress),
-  lanes: z.int().min(1).max(LANES_MAX).default(defaultMigrationOptions.lanes),
+  /** Null: as many as the source's processors are good for. */
+  lanes: z.int().min(1).max(LANES_MAX).nullable().default(null),
   maxBandwidthBytesPerSecond: z.int().min(1).nullable().default(defaultMigrationOptions.maxBandwidthBytesPerSecond),
   downtimeTargetMs: z.number().min(1).max(DOWNTIME_MS_MAX).default(defaultMigrationOptions.downtimeTargetMs),
   maxRounds: z.int().min(1).max(ROUNDS_MAX).default(defaultMigrationOptions.maxRounds),
   verify: z.boolean().default(defaultMigrationOptions.verify),
   stallTimeoutMs: z.int().min(STALL_MS_MIN).max(STALL_MS_MAX).default(defaultMigrationOptions.stallTimeoutMs),
-}) satisfies z.ZodType<MigrationOptions>;
+}) satisfies z.ZodType<Omit<MigrationOptions, 'lanes'> & { readonly lanes: number | null }>;
 
 export const startVmRequestSchema = z.strictObject({ spec: vmSpecSchema });
 export const stopVmRequestSchema = z.strictObject({

@@ -27,11 +27,11 @@ export type MigrateOptions = CommonOptions & {
 };
 
 export function addMigrateOptions(command: Command): Command {
-  const { lanes, downtimeTargetMs, maxRounds, stallTimeoutMs, strategy, compress } = defaultMigrationOptions;
+  const { downtimeTargetMs, maxRounds, stallTimeoutMs, strategy, compress } = defaultMigrationOptions;
   return command
     .addOption(new Option('--strategy <name>', `which pages when (default: ${strategy})`).choices(strategyNames))
     .addOption(new Option('--compress <mode>', `of pages (default: ${compress})`).choices(compressModes))
-    .option('--lanes <n>', `connections and worker threads (default: ${lanes})`, wholeNumber)
+    .option('--lanes <n>', 'connections and worker threads (default: half of the processors, at most 4)', wholeNumber)
     .option(
       '--max-bandwidth <rate>',
       'of all lanes together, like 500mbit or 50MB/s (default: the link)',
