@@ -8,13 +8,11 @@
  * - The destination's QEMU is started beforehand.
  * - Everything else is QEMU's default (downtime-limit 300 ms, return-path off).
  *
- * `qemu-multifd-zstd` adds multifd with as many channels as vmferry has lanes, and zstd at its default level, which is
- * the level that vmferry's lanes use.
+ * `qemu-multifd-zstd` adds multifd with its default of 2 channels, and zstd at its default level 1.
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeError } from '../../core/base/errors.ts';
-import { defaultMigrationOptions } from '../../core/model/migration.ts';
 import type { VmSpec } from '../../core/model/vm.ts';
 import { buildCommandLine } from '../../io/qemu/command-line.ts';
 import type { QemuCommandLine } from '../../io/qemu/command-line.ts';
@@ -41,6 +39,8 @@ export type NativeOptions = {
   readonly signal: AbortSignal;
 };
 
+/** QEMU's default. */
+const MULTIFD_CHANNELS = 2;
 const PORT = 4444;
 /** A plain pre-copy of a guest that writes faster than the link never ends by itself. */
 const MOVE_TIMEOUT_MS = 120_000;
@@ -121,7 +121,7 @@ async function prepare(qmp: QmpClient, mode: NativeMode): Promise<void> {
   await qmp.execute('migrate-set-capabilities', { capabilities });
   await qmp.execute('migrate-set-parameters', {
     'max-bandwidth': 0,
-    ...(multifd && { 'multifd-channels': defaultMigrationOptions.lanes, 'multifd-compression': 'zstd' }),
+    ...(multifd && { 'multifd-channels': MULTIFD_CHANNELS, 'multifd-compression': 'zstd' }),
   });
 }
 
