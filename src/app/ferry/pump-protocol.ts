@@ -4,7 +4,7 @@
  * The pump owns the data plane of one migration at the source: QEMU's migration socket, the page table, the scheduler
  * and the lanes. The session owns QMP, the control connection and the transaction.
  */
-import type { CompressMode, PageCounts, RoundReport } from '../../core/model/migration.ts';
+import type { MigrationOptions, PageCounts, RoundReport } from '../../core/model/migration.ts';
 import type { LaneTls, MemoryMap } from '../../io/lanes/lane-protocol.ts';
 
 export type PumpBlock = {
@@ -25,10 +25,7 @@ export type PumpInit = {
   /** RAM blocks in QEMU's visiting order. */
   readonly blocks: readonly PumpBlock[];
   readonly memory: MemoryMap;
-  readonly compress: CompressMode;
-  readonly downtimeTargetMs: number;
-  readonly maxRounds: number;
-  readonly maxBandwidthBytesPerSecond: number | null;
+  readonly options: MigrationOptions;
   /** `strict`: QEMU waits for our switchover ack (>= 8.1). `paced`: it decides by itself; keep it in step with the lanes. */
   readonly feedHold: 'strict' | 'paced';
   /** First guess of the downtime that does not depend on memory, from the round-trip time. */

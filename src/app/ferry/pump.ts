@@ -14,6 +14,7 @@ import { VmStreamReader } from '../../core/vmstream/stream-reader.ts';
 import { composeEpilogue, ramPart } from '../../core/vmstream/stream-writer.ts';
 import { pong, shut, switchoverAck } from '../../core/vmstream/return-path.ts';
 import { PageTable } from '../../core/pages/page-table.ts';
+import { createStrategy } from '../../core/strategy/create-strategy.ts';
 import { Scheduler } from '../../core/strategy/scheduler.ts';
 import { AppError, describeError } from '../../core/base/errors.ts';
 import { BATCH_PAGES_MAX } from '../../io/lanes/lane-protocol.ts';
@@ -165,9 +166,9 @@ export class Pump implements VmStreamSink {
   }
 
   #openLanes(workers: Worker[]): SourceLanePool {
-    const { memory, compress, lanes } = this.#init;
+    const { memory, options, lanes } = this.#init;
     return new SourceLanePool(
-      { ...lanes, memory, compress },
+      { ...lanes, memory, compress: options.compress },
       {
         onSent: (lane, id, counts) =>
           this.#guard(() => {
@@ -244,12 +245,13 @@ export class Pump implements VmStreamSink {
   }
 
   #newScheduler(): Scheduler {
-    const { feedHold, downtimeTargetMs, maxRounds, maxBandwidthBytesPerSecond, fixedDowntimeMs } = this.#init;
+    const { feedHold, options, fixedDowntimeMs } = this.#init;
+    const { downtimeTargetMs, maxBandwidthBytesPerSecond } = options;
     const scheduler = new Scheduler({
       table: this.#table,
+      strategy: createStrategy(options, this.#table),
       feedHold,
       downtimeTargetMs,
-      maxRounds,
       maxBandwidthBytesPerSecond,
       batchPages: BATCH_PAGES_MAX,
       nowMs: performance.now(),

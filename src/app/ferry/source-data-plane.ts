@@ -184,10 +184,7 @@ export class SourceDataPlane {
         startsZero: !facts.ram.preloaded.has(name),
       })),
       memory: memoryMap(facts.ram, facts.ram.blocks, direct),
-      compress: options.compress,
-      downtimeTargetMs: options.downtimeTargetMs,
-      maxRounds: options.maxRounds,
-      maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
+      options,
       feedHold: facts.features.switchoverAck ? 'strict' : 'paced',
       fixedDowntimeMs: FIXED_DOWNTIME_MS + 2 * (connection.rttMs ?? 0),
       lanes: {

@@ -6,6 +6,7 @@
  */
 import { PageTable } from '../pages/page-table.ts';
 import * as limits from './limits.ts';
+import { createPrecopy } from './precopy.ts';
 import { Scheduler, type Orders } from './scheduler.ts';
 import { SimGuest } from './sim-guest.ts';
 import { SimQemu, type SimRecord } from './sim-qemu.ts';
@@ -100,11 +101,13 @@ class World {
     this.#reading = Array.from({ length: options.lanes }, () => []);
     this.#flying = Array.from({ length: options.lanes }, () => []);
     this.#placed = Array.from({ length: options.lanes }, () => []);
+    const downtimeTargetMs = this.random.below(400);
+    const maxRounds = 1 + this.random.below(12);
     this.scheduler = new Scheduler({
       table: this.table,
+      strategy: createPrecopy(this.table, { downtimeTargetMs, maxRounds }),
       feedHold: options.feedHold,
-      downtimeTargetMs: this.random.below(400),
-      maxRounds: 1 + this.random.below(12),
+      downtimeTargetMs,
       maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
       batchPages: 32,
       nowMs: 0,

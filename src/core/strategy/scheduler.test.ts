@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PageTable } from '../pages/page-table.ts';
+import { createPrecopy } from './precopy.ts';
 import * as limits from './limits.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler.ts';
 
@@ -8,9 +9,9 @@ function setUp(options: Partial<SchedulerOptions> = {}): { table: PageTable; sch
   const table = new PageTable([{ name: 'pc.ram', pageCount: 2048 }], 2);
   const scheduler = new Scheduler({
     table,
+    strategy: createPrecopy(table, { downtimeTargetMs: 300, maxRounds: 30 }),
     feedHold: 'strict',
     downtimeTargetMs: 300,
-    maxRounds: 30,
     maxBandwidthBytesPerSecond: null,
     batchPages: 256,
     nowMs: 0,

@@ -21,7 +21,6 @@ import { DirtyHistory } from './dirty-history.ts';
 import { FeedRegulator, type FeedHold, type FeedPhase } from './feed-regulator.ts';
 import * as limits from './limits.ts';
 import { LinkWindow } from './link-window.ts';
-import { createPrecopy } from './precopy.ts';
 import { Progress, timeToGoMs, type Work } from './progress.ts';
 import { RoundLog } from './round-log.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
@@ -36,13 +35,11 @@ export type SchedulerOptions = {
    */
   readonly feedHold: FeedHold;
   readonly downtimeTargetMs: number;
-  readonly maxRounds: number;
   readonly maxBandwidthBytesPerSecond: number | null;
   /** Most pages of one batch. */
   readonly batchPages: number;
   readonly nowMs: number;
-  /** Pre-copy when absent. */
-  readonly strategy?: Strategy;
+  readonly strategy: Strategy;
 };
 
 /** What a lane says when it has read and framed a batch. */
@@ -116,7 +113,7 @@ export class Scheduler {
     const { table, nowMs } = options;
     this.#options = options;
     this.#table = table;
-    this.#strategy = options.strategy ?? createPrecopy(table, options);
+    this.#strategy = options.strategy;
     this.#feed = new FeedRegulator(options.feedHold, table.spanPages, nowMs);
     this.#link = new LinkWindow(table.lanes, options.batchPages, nowMs);
     this.#bucket = new TokenBucket(options.maxBandwidthBytesPerSecond, nowMs);

@@ -5,6 +5,7 @@ import { simulate, type SimulationOptions, type SimulationResult } from './simul
 const GIB_PAGES = 262_144;
 /** 1 GiB, full, idle, two lanes, 1 Gbit/s, incompressible. */
 const usual: SimulationOptions = {
+  strategy: 'precopy',
   seed: 1,
   pages: GIB_PAGES,
   usedShare: 1,

@@ -4,12 +4,13 @@
  * a strategy does with a workload; interleavings.ts says whether it can ever be wrong.
  */
 import { PageTable } from '../pages/page-table.ts';
+import { createStrategy, type StrategyOptions } from './create-strategy.ts';
 import { pacedDowntimeLimitMs, Scheduler, type Orders, type SchedulerSnapshot } from './scheduler.ts';
 import { SimGuest, type SimWorkload } from './sim-guest.ts';
 import { SimQemu, type SimRecord } from './sim-qemu.ts';
 import { SimRandom } from './sim-random.ts';
 
-export type SimulationOptions = {
+export type SimulationOptions = StrategyOptions & {
   readonly seed: number;
   readonly pages: number;
   /** Share of the guest's pages that hold content at the start. */
@@ -21,8 +22,6 @@ export type SimulationOptions = {
   readonly roundTripMs: number;
   /** Size of a page with content after compression. */
   readonly wireBytesPerPage: number;
-  readonly downtimeTargetMs: number;
-  readonly maxRounds: number;
   readonly maxBandwidthBytesPerSecond: number | null;
 };
 
@@ -99,7 +98,13 @@ class Simulation {
     this.#laneFreeMs = Array.from({ length: lanes }, () => 0);
     this.#nextIds = Array.from({ length: lanes }, () => 0);
     const table = new PageTable([{ name: 'ram', pageCount: pages }], lanes);
-    this.#scheduler = new Scheduler({ ...options, table, batchPages: 256, nowMs: 0 });
+    this.#scheduler = new Scheduler({
+      ...options,
+      table,
+      strategy: createStrategy(options, table),
+      batchPages: 256,
+      nowMs: 0,
+    });
     this.#orders = this.#scheduler.tick(0);
   }
 
