@@ -19,7 +19,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'core/machine': ['core/base', 'core/model'],
   'core/api': ['core/base', 'core/model'],
   'io/log': ['core/base'],
-  'io/qemu': ['core/base', 'core/bytes', 'core/model', 'core/vmstream', 'io/log'],
+  'io/qemu': ['core/base', 'core/bytes', 'core/model', 'core/pages', 'core/vmstream', 'io/log'],
   'io/link': ['core/base', 'core/bytes', 'core/model', 'core/wire', 'io/log'],
   'io/lanes': ['core/base', 'core/bytes', 'core/pages', 'core/vmstream', 'core/wire', 'io/log'],
   'io/journal': ['core/base', 'core/bytes', 'core/model', 'io/log'],

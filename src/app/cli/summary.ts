@@ -74,11 +74,19 @@ function factTable(report: MigrationReport): string[] {
     ],
     ['pages', kinds.join(', ')],
     ['CPU time', `source ${cpuText(cpuMs.source)}; destination ${cpuText(cpuMs.destination)}`],
-    ['verified', report.verified ? 'every page is equal on both sides' : 'no'],
+    ['verified', verifiedText(report)],
+    ...report.notes.map((note) => ['note', note]),
     ['ended because', report.reason],
     ['migration', `${report.id}, strategy ${report.strategy}, compression ${options.compress}, ${options.lanes} lanes`],
   ];
   return formatTable(['', ''], rows, 'll').slice(1);
+}
+
+function verifiedText({ verified, pages: { pruned } }: MigrationReport): string {
+  if (!verified) return 'no';
+  return (pruned ?? 0) > 0
+    ? 'every page that the guest needs is equal on both sides'
+    : 'every page is equal on both sides';
 }
 
 function cpuText({ agent, qemu }: CpuMs): string {

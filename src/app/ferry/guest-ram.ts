@@ -10,6 +10,7 @@ import { layOutBlocks, type PageBlock } from '../../core/pages/page-table.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { MemoryMap } from '../../io/lanes/lane-protocol.ts';
 import { findGuestMemory, type RamBlock } from '../../io/qemu/guest-memory.ts';
+import type { GpaWindow } from '../../io/qemu/gpa-map.ts';
 import { QmpError } from '../../io/qemu/errors.ts';
 import type { QmpClient } from '../../io/qemu/qmp-client.ts';
 import { SIDE_BYTES_MAX } from './side-pages.ts';
@@ -24,16 +25,18 @@ export type GuestRam = {
   readonly reachable: ReadonlySet<string>;
   /** Of those, the ones backed by a file with a name, which may hold something before the guest comes. */
   readonly preloaded: ReadonlySet<string>;
+  /** At which addresses the guest sees the blocks. */
+  readonly windows: readonly GpaWindow[];
 };
 
 /** Throws QmpError, GuestMemoryError. */
 export async function inspectGuestRam(qmp: QmpClient, pid: number): Promise<GuestRam> {
-  const { blocks } = await findGuestMemory(qmp, pid);
+  const { blocks, windows } = await findGuestMemory(qmp, pid);
   const backends = new Set((await qmp.execute('query-memdev')).map((backend) => backend.id));
   const reachable = blocks.filter((block) => block.hva !== null && backends.has(block.name)).map((block) => block.name);
   const preloaded: string[] = [];
   for (const name of reachable) if ((await backendType(qmp, name)) === 'memory-backend-file') preloaded.push(name);
-  return { pid, blocks, reachable: new Set(reachable), preloaded: new Set(preloaded) };
+  return { pid, blocks, reachable: new Set(reachable), preloaded: new Set(preloaded), windows };
 }
 
 /** Blocks as the page table wants them; `direct` names those that lanes carry. */

@@ -41,6 +41,7 @@ export class MigrationRecord {
   #downtimeMs: number | null = null;
   #cpuMs = { source: nobody, destination: nobody };
   #verified = false;
+  #notes: readonly string[] = [];
   #end: RecordEnd | null = null;
 
   constructor(subject: RecordSubject) {
@@ -53,6 +54,10 @@ export class MigrationRecord {
 
   set totals(totals: PumpTotals | null) {
     this.#totals = totals ?? this.#totals;
+  }
+
+  set notes(notes: readonly string[]) {
+    this.#notes = notes;
   }
 
   set verified(verified: boolean) {
@@ -129,7 +134,9 @@ export class MigrationRecord {
       startedAt: this.#startedAt,
       strategy: options.strategy,
       options: {
-        prune: null,
+        prune: options.prune,
+        keepCache: options.keepCache,
+        dropSlabs: options.dropSlabs,
         compress: options.compress,
         delta: null,
         lanes: options.lanes,
@@ -147,6 +154,7 @@ export class MigrationRecord {
       bytes: this.#totals?.bytes ?? { wire: this.#progress?.wireBytes ?? 0, raw: 0 },
       cpuMs: this.#cpuMs,
       verified: this.#verified,
+      notes: this.#notes,
       predicted: null,
     };
   }

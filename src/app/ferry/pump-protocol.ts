@@ -5,6 +5,7 @@
  * and the lanes. The session owns QMP, the control connection and the transaction.
  */
 import type { MigrationOptions, PageCounts, RoundReport } from '../../core/model/migration.ts';
+import type { ReportOrder } from '../../core/strategy/pruning.ts';
 import type { LaneTls, MemoryMap } from '../../io/lanes/lane-protocol.ts';
 
 export type PumpBlock = {
@@ -28,6 +29,8 @@ export type PumpInit = {
   readonly options: MigrationOptions;
   /** `strict`: QEMU waits for our switchover ack (>= 8.1). `paced`: it decides by itself; keep it in step with the lanes. */
   readonly feedHold: 'strict' | 'paced';
+  /** The guest is being asked which pages it can do without. */
+  readonly prune: boolean;
   /** First guess of the downtime that does not depend on memory, from the round-trip time. */
   readonly fixedDowntimeMs: number;
   readonly lanes: {
@@ -58,9 +61,18 @@ export type PumpTotals = {
   readonly bytes: { readonly wire: number; readonly raw: number };
 };
 
+/** What came of asking the guest which pages it can do without. */
+export type PruneAnswer =
+  | { readonly type: 'agentAnswered' }
+  | { readonly type: 'agentReady'; readonly isProof: boolean }
+  | { readonly type: 'cacheDropped' }
+  | { readonly type: 'pageReport'; readonly firstPage: number; readonly unneeded: Uint32Array }
+  | { readonly type: 'pruningFailed' };
+
 export type ToPump =
   /** First: go to work. */
   | { readonly type: 'init'; readonly init: PumpInit }
+  | PruneAnswer
   /** The strategy's wish to switch over has been put to QEMU: send the ack when the return path knows it. */
   | { readonly type: 'goSwitchover' }
   /** Compare every page with the destination; only while the guest is stopped and the lanes are drained. */
@@ -76,6 +88,8 @@ export type FromPump =
   /** Pages of side blocks as a legal RAM section part, to be fed to the destination QEMU as it is. */
   | { readonly type: 'sidePart'; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly type: 'progress'; readonly progress: PumpProgress }
+  /** To be asked of the guest. */
+  | { readonly type: 'reportWanted'; readonly order: ReportOrder }
   | { readonly type: 'switchoverWanted'; readonly reason: string }
   /** QEMU began its END section: the guest's CPUs are stopped. `atMs` is in performance.timeOrigin + now() time. */
   | { readonly type: 'guestStopped'; readonly atMs: number }

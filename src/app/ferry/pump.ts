@@ -23,7 +23,7 @@ import { FerryError } from './errors.ts';
 import { FeedSocket } from './feed-socket.ts';
 import { SidePages } from './side-pages.ts';
 import { Verification } from './verification.ts';
-import type { FromPump, PumpInit, PumpProgress, PumpTotals, ToPump } from './pump-protocol.ts';
+import type { FromPump, PruneAnswer, PumpInit, PumpProgress, PumpTotals, ToPump } from './pump-protocol.ts';
 
 /** The scheduler is asked at least this often; acks and feed data wake it earlier. */
 const TICK_MS = 5;
@@ -31,6 +31,8 @@ const PROGRESS_MS = 200;
 const PING_COMMAND = 2;
 /** Side pages are forwarded during pre-copy in pieces of at most this many pages. */
 const SIDE_PART_PAGES = 512;
+
+const noRuns = new Uint32Array(0);
 
 type Post = (message: FromPump, transfer?: ArrayBuffer[]) => void;
 
@@ -93,6 +95,13 @@ export class Pump implements VmStreamSink {
 
   receive(message: ToPump): void {
     switch (message.type) {
+      case 'agentAnswered':
+      case 'agentReady':
+      case 'cacheDropped':
+      case 'pageReport':
+      case 'pruningFailed':
+        this.#guard(() => this.#onPruneAnswer(message));
+        return;
       case 'goSwitchover':
         this.#tellQemu(switchoverAck());
         return;
@@ -107,6 +116,27 @@ export class Pump implements VmStreamSink {
         // The thread's entry sees to these.
         return;
     }
+  }
+
+  #onPruneAnswer(answer: PruneAnswer): void {
+    const now = performance.now();
+    switch (answer.type) {
+      case 'agentAnswered':
+        this.#scheduler.agentAnswered();
+        break;
+      case 'agentReady':
+        this.#scheduler.agentReady(answer.isProof, now);
+        break;
+      case 'cacheDropped':
+        this.#scheduler.cacheDropped(now);
+        break;
+      case 'pageReport':
+        this.#scheduler.reportArrived(answer.firstPage, answer.unneeded, now);
+        break;
+      case 'pruningFailed':
+        this.#scheduler.pruningFailed();
+    }
+    this.#advance();
   }
 
   // --- VmStreamSink: what QEMU's stream tells -------------------------------------------------------------------
@@ -193,6 +223,9 @@ export class Pump implements VmStreamSink {
     if (this.#ended) return;
     const now = performance.now();
     for (let lane = 0; lane < this.#lanes.lanes; lane++) this.#fillLane(lane, now);
+    for (let order = this.#scheduler.nextReport(now); order !== null; order = this.#scheduler.nextReport(now)) {
+      this.#post({ type: 'reportWanted', order });
+    }
     const { feed, switchover, drained } = this.#scheduler.tick(now);
     this.#feed.hold(feed === 'hold');
     if (switchover !== null && !this.#switchoverAsked) {
@@ -207,11 +240,18 @@ export class Pump implements VmStreamSink {
   }
 
   #fillLane(lane: number, now: number): void {
+    for (let length = this.#nextZeroRuns(lane); length > 0; length = this.#nextZeroRuns(lane)) {
+      this.#lanes.send(lane, this.#nextIds[lane]!++, noRuns, this.#runs.slice(0, length));
+    }
     for (;;) {
       const length = this.#scheduler.nextBatch(lane, now, this.#runs);
       if (length === 0) return;
       this.#lanes.send(lane, this.#nextIds[lane]!++, this.#runs.slice(0, length));
     }
+  }
+
+  #nextZeroRuns(lane: number): number {
+    return this.#scheduler.nextZeroBatch(lane, this.#runs);
   }
 
   #postDrained(deviceState: Uint8Array<ArrayBuffer>): void {
@@ -245,12 +285,13 @@ export class Pump implements VmStreamSink {
   }
 
   #newScheduler(): Scheduler {
-    const { feedHold, options, fixedDowntimeMs } = this.#init;
+    const { feedHold, options, fixedDowntimeMs, prune } = this.#init;
     const { downtimeTargetMs, maxBandwidthBytesPerSecond } = options;
     const scheduler = new Scheduler({
       table: this.#table,
       strategy: createStrategy(options, this.#table),
       feedHold,
+      prune,
       downtimeTargetMs,
       maxBandwidthBytesPerSecond,
       batchPages: BATCH_PAGES_MAX,

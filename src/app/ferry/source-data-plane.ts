@@ -3,6 +3,7 @@
  * agreed on, its prologue and side pages forwarded over the control connection, and a watch that something moves.
  */
 import type { MigrationOptions } from '../../core/model/migration.ts';
+import type { ReportOrder } from '../../core/strategy/pruning.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import { attachmentChunks } from '../../core/wire/control-codec.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
@@ -10,7 +11,7 @@ import { runPaths } from '../../io/qemu/run-paths.ts';
 import { FerryError } from './errors.ts';
 import { memoryMap } from './guest-ram.ts';
 import type { LocalVm, Peer, TlsIdentity } from './ports.ts';
-import type { FromPump, PumpInit, PumpProgress, PumpTotals } from './pump-protocol.ts';
+import type { FromPump, PruneAnswer, PumpInit, PumpProgress, PumpTotals } from './pump-protocol.ts';
 import type { PumpThread } from './pump-thread.ts';
 import type { SourceFacts } from './source-vm.ts';
 
@@ -27,10 +28,13 @@ export type DataPlaneSetup = {
   readonly options: MigrationOptions;
   readonly reserved: MessageOf<'reserved'>;
   readonly connection: ControlConnection;
+  /** The guest is being asked what it can do without; its answers come by `pruneAnswer`. */
+  readonly prune: boolean;
 };
 
 export type DataPlaneEvents = {
   readonly switchoverWanted: (reason: string) => void;
+  readonly reportWanted: (order: ReportOrder) => void;
   /** `atMs` is a time of this thread's performance.now(). */
   readonly guestStopped: (atMs: number) => void;
   readonly drained: (epilogue: Uint8Array<ArrayBuffer>) => void;
@@ -87,6 +91,11 @@ export class SourceDataPlane {
     }
   }
 
+  /** Only when it is ready. */
+  pruneAnswer(answer: PruneAnswer): void {
+    this.#pump.tell(answer);
+  }
+
   allowSwitchover(): void {
     this.#pump.tell({ type: 'goSwitchover' });
   }
@@ -119,6 +128,9 @@ export class SourceDataPlane {
         return;
       case 'progress':
         this.#watch(message.progress);
+        return;
+      case 'reportWanted':
+        this.#events.reportWanted(message.order);
         return;
       case 'switchoverWanted':
         this.#events.switchoverWanted(message.reason);
@@ -173,7 +185,7 @@ export class SourceDataPlane {
   }
 
   #pumpInit(): PumpInit {
-    const { facts, destination, tls, options, reserved, connection } = this.#setup;
+    const { facts, destination, tls, options, reserved, connection, prune } = this.#setup;
     const direct = new Set(reserved.directBlocks.filter((name) => facts.ram.reachable.has(name)));
     return {
       socketPath: this.socketPath,
@@ -185,6 +197,7 @@ export class SourceDataPlane {
       })),
       memory: memoryMap(facts.ram, facts.ram.blocks, direct),
       options,
+      prune,
       feedHold: facts.features.switchoverAck ? 'strict' : 'paced',
       fixedDowntimeMs: FIXED_DOWNTIME_MS + 2 * (connection.rttMs ?? 0),
       lanes: {

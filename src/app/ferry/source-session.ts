@@ -23,6 +23,7 @@ import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { ownCpuMs } from '../../io/hoststat/process-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { causeOf } from './cause.ts';
+import { GuestPruning, guestLayout } from './guest-pruning.ts';
 import { MachineDriver } from './machine-driver.ts';
 import type { MigrationJournal } from './migration-journal.ts';
 import type { MigrationRecord } from './migration-record.ts';
@@ -75,6 +76,7 @@ export class SourceSession {
   #facts: SourceFacts | null = null;
   #pump: PumpThread | null = null;
   #plane: SourceDataPlane | null = null;
+  #pruning: GuestPruning | null = null;
   /** Ends whatever the data plane waits for. */
   readonly #abandon = new AbortController();
   /** Effects of the data plane under way: none may outlive the decision to abort. */
@@ -209,6 +211,7 @@ export class SourceSession {
   }
 
   async #closePlane(): Promise<void> {
+    this.#pruning?.close();
     await this.#plane?.close();
     await this.#pump?.close();
   }
@@ -245,7 +248,9 @@ export class SourceSession {
     const signal = this.#abandon.signal;
     const pump = new PumpThread(request.options.lanes);
     this.#pump = pump;
-    const facts = await source.facts();
+    const factsPromise = source.facts();
+    this.#startPruning(factsPromise);
+    const facts = await factsPromise;
     this.#facts = facts;
     if (facts.accelerator === 'tcg' && !facts.features.reliableTcgDirtyLog) {
       const text = `QEMU ${facts.qemuVersion} under software emulation may miss writes of the guest; use --verify`;
@@ -260,15 +265,33 @@ export class SourceSession {
     this.#tell({ type: 'reserved' });
   }
 
+  /** Early, because the guest has all the time of the reservation to answer. */
+  #startPruning(facts: Promise<SourceFacts>): void {
+    const { vm, options } = this.#parts.request;
+    if (options.prune === 'none') return;
+    const failed = (reason: string): void => this.#parts.log.info('migration.pruning', reason, { migration: this.id });
+    this.#pruning = new GuestPruning(vm, options, failed);
+    this.#pruning.start(facts.then(guestLayout));
+  }
+
   async #openPlane(agreed: Agreed): Promise<void> {
     const { pump, ...rest } = agreed;
     const { request, host } = this.#parts;
     const plane = new SourceDataPlane(
-      { vm: request.vm, destination: request.destination, tls: host.tls, options: request.options, ...rest },
+      {
+        vm: request.vm,
+        destination: request.destination,
+        tls: host.tls,
+        options: request.options,
+        prune: this.#pruning !== null,
+        ...rest,
+      },
       pump,
       {
+        reportWanted: (order) => this.#pruning?.order(order),
         switchoverWanted: () => this.#tell({ type: 'switchoverWanted' }),
         guestStopped: (atMs) => {
+          this.#pruning?.close();
           this.#onGuestStopped(atMs);
           this.#tell({ type: 'guestStopped' });
         },
@@ -281,6 +304,7 @@ export class SourceSession {
     // An abort may have overtaken the reservation.
     if (this.#driver.state.name !== 'reserving') return await plane.close();
     await plane.ready();
+    this.#pruning?.deliverTo((answer) => plane.pruneAnswer(answer));
   }
 
   async #startFeed(): Promise<void> {
@@ -426,6 +450,7 @@ export class SourceSession {
     clearInterval(this.#timer);
     await this.#closePlane();
     record.totals = this.#plane?.totals ?? null;
+    record.notes = [this.#pruning?.note ?? []].flat();
     if (state.name === 'done') {
       const destinationCpuMs = await this.#link.released();
       if (destinationCpuMs !== null) record.destinationCpuMs = destinationCpuMs;

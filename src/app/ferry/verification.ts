@@ -1,6 +1,7 @@
 /**
  * The comparison of all guest memory before the commit (`--verify`): which pages each lane hashes on both sides, and what
- * came of it. Zero and never-sent pages are compared too, so that it also finds a page that was wrongly left out.
+ * came of it. Zero and never-sent pages are compared too, so that it also finds a page that was wrongly left out. Only pages
+ * that the guest can do without are not: their content differs, and nobody reads it.
  */
 import { laneOf, type PageTable } from '../../core/pages/page-table.ts';
 
@@ -25,12 +26,21 @@ export class Verification {
       if (block.side) continue;
       for (let page = 0; page < block.pageCount; page += CHUNK_PAGES) {
         const first = block.firstPage + page;
-        perLane[laneOf(first, this.#table.lanes)]!.push(first, Math.min(CHUNK_PAGES, block.pageCount - page));
+        const runs = perLane[laneOf(first, this.#table.lanes)]!;
+        this.#pushNeeded(first, first + Math.min(CHUNK_PAGES, block.pageCount - page), runs);
       }
     }
     const requests = perLane.map((runs, lane) => ({ lane, runs: Uint32Array.from(runs) }));
     this.#outstanding = requests.length;
     return requests;
+  }
+
+  #pushNeeded(first: number, end: number, runs: number[]): void {
+    for (let from = this.#table.nextWithheld(first, end, false); from < end;) {
+      const to = this.#table.nextWithheld(from, end, true);
+      runs.push(from, to - from);
+      from = this.#table.nextWithheld(to, end, false);
+    }
   }
 
   /** Takes one answer; true when it was the last one. */

@@ -6,7 +6,7 @@
  * answer of a newer agent.
  */
 import { z } from 'zod';
-import { compressModes, defaultMigrationOptions, stageNames, strategyNames } from '../model/migration.ts';
+import { compressModes, defaultMigrationOptions, pruneModes, stageNames, strategyNames } from '../model/migration.ts';
 import type { MigrationOptions, MigrationReport, MigrationView } from '../model/migration.ts';
 import { vmNameSchema, vmSpecSchema, vmStates } from '../model/vm.ts';
 import type { HostView, Problem, VmView } from '../model/vm.ts';
@@ -38,6 +38,9 @@ export const migrationIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,
 /** The options of a migration as a request gives them: each may be missing and has the documented default. */
 export const migrationOptionsSchema = z.strictObject({
   strategy: z.enum(strategyNames).default(defaultMigrationOptions.strategy),
+  prune: z.enum(pruneModes).default(defaultMigrationOptions.prune),
+  keepCache: z.boolean().default(defaultMigrationOptions.keepCache),
+  dropSlabs: z.boolean().default(defaultMigrationOptions.dropSlabs),
   compress: z.enum(compressModes).default(defaultMigrationOptions.compress),
   /** Null: as many as the source's processors are good for. */
   lanes: z.int().min(1).max(LANES_MAX).nullable().default(null),
@@ -148,7 +151,9 @@ export const migrationReportSchema = z.object({
   startedAt: z.string(),
   strategy: z.enum(strategyNames),
   options: z.object({
-    prune: z.string().nullable(),
+    prune: z.enum(pruneModes),
+    keepCache: z.boolean(),
+    dropSlabs: z.boolean(),
     compress: z.enum(compressModes),
     delta: z.string().nullable(),
     lanes: count,
@@ -183,6 +188,7 @@ export const migrationReportSchema = z.object({
   bytes: z.object({ wire: count, raw: count }),
   cpuMs: z.object({ source: cpuMsSchema, destination: cpuMsSchema }),
   verified: z.boolean(),
+  notes: z.array(z.string()),
   predicted: z.null(),
 }) satisfies z.ZodType<MigrationReport>;
 

@@ -16,7 +16,9 @@ const common = {
   startedAt: '2026-11-21T07:30:00.000Z',
   strategy: 'precopy',
   options: {
-    prune: null,
+    prune: 'none',
+    keepCache: false,
+    dropSlabs: false,
     compress: 'lz',
     delta: null,
     lanes: 2,
@@ -34,6 +36,7 @@ const common = {
   bytes: { wire: 89_000_000, raw: 287_129_600 },
   cpuMs: { source: { agent: 900, qemu: 700 }, destination: { agent: 600, qemu: null } },
   verified: true,
+  notes: [],
   predicted: null,
 } as const;
 

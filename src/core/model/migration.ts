@@ -12,8 +12,17 @@ export type StrategyName = (typeof strategyNames)[number];
 export const compressModes = ['none', 'lz'] as const;
 export type CompressMode = (typeof compressModes)[number];
 
+/** Pages that are not sent: none, those that the guest does not use, or also its clean file cache, which it drops. */
+export const pruneModes = ['none', 'free', 'soft'] as const;
+export type PruneMode = (typeof pruneModes)[number];
+
 export type MigrationOptions = {
   readonly strategy: StrategyName;
+  readonly prune: PruneMode;
+  /** With `soft`: file cache that was used lately stays in the guest, and is sent. */
+  readonly keepCache: boolean;
+  /** With `soft`: the kernel's caches of names and inodes are dropped, too. */
+  readonly dropSlabs: boolean;
   readonly compress: CompressMode;
   readonly lanes: number;
   /** Wire bytes per second over all lanes; null = as fast as the link. */
@@ -35,6 +44,9 @@ export function defaultLanes(processors: number): number {
 
 export const defaultMigrationOptions: MigrationOptions = {
   strategy: 'precopy',
+  prune: 'soft',
+  keepCache: false,
+  dropSlabs: false,
   compress: 'lz',
   lanes: 2,
   maxBandwidthBytesPerSecond: null,
@@ -82,6 +94,7 @@ export type PageCounts = {
   readonly resent: number;
   /** Pages known to be zero and never sent as content. */
   readonly zero: number;
+  /** Pages with content that were left out because the guest can do without it; null with `--prune none`. */
   readonly pruned: number | null;
   readonly delta: number | null;
   readonly pulled: number | null;
@@ -118,7 +131,9 @@ export type MigrationReport = {
   readonly startedAt: string;
   readonly strategy: StrategyName;
   readonly options: {
-    readonly prune: string | null;
+    readonly prune: PruneMode;
+    readonly keepCache: boolean;
+    readonly dropSlabs: boolean;
     readonly compress: CompressMode;
     readonly delta: string | null;
     readonly lanes: number;
@@ -139,7 +154,9 @@ export type MigrationReport = {
   readonly pages: PageCounts;
   readonly bytes: { readonly wire: number; readonly raw: number };
   readonly cpuMs: { readonly source: CpuMs; readonly destination: CpuMs };
-  /** true: every page was compared and equal; false: not asked for, or not reached. */
+  /** true: every page was compared and equal, except the pruned ones; false: not asked for, or not reached. */
   readonly verified: boolean;
+  /** Sentences about what went otherwise than asked for, without having hurt. */
+  readonly notes: readonly string[];
   readonly predicted: null;
 };

@@ -5,6 +5,11 @@ export class PageTableModel {
   readonly blocks: readonly TableBlock[];
   readonly lanes: number;
   readonly pending = new Set<number>();
+  readonly withheld = new Set<number>();
+  readonly stale = new Set<number>();
+  readonly #closed = new Set<number>();
+  readonly #reading = new Set<number>();
+  readonly #provisional = new Set<number>();
   readonly sentBefore = new Set<number>();
   readonly namings = new Map<number, number>();
   takenAgainPages = 0;
@@ -18,9 +23,65 @@ export class PageTableModel {
     this.namings.set(global, (this.namings.get(global) ?? 0) + 1);
     const block = this.#blockOf(global);
     if (block.side || this.pending.has(global)) return false;
-    if (isZero && block.startsZero && !this.sentBefore.has(global)) return false;
-    this.pending.add(global);
+    const isWithheld = this.withheld.has(global);
+    if (!isWithheld && isZero && block.startsZero && !this.sentBefore.has(global)) return false;
+    if (this.#closed.has(global >>> 9)) {
+      this.withheld.add(global);
+      return false;
+    }
+    this.#release(global);
     return true;
+  }
+
+  #release(page: number): void {
+    this.withheld.delete(page);
+    this.stale.delete(page);
+    this.pending.add(page);
+  }
+
+  closeAll(): void {
+    for (const page of this.#pagesThatMayWait()) this.#closed.add(page >>> 9);
+  }
+
+  beginReport(first: number, pages: number): void {
+    for (let page = first; page < first + pages; page++) {
+      if (this.pending.delete(page)) this.withheld.add(page);
+      for (const chunks of [this.#closed, this.#provisional]) chunks.delete(page >>> 9);
+      this.#reading.add(page >>> 9);
+    }
+  }
+
+  applyReport(first: number, pages: number, isUnneeded: (page: number) => boolean, isProof: boolean): void {
+    for (let page = first; page < first + pages; page++) {
+      if (!this.#reading.has(page >>> 9) || !this.withheld.has(page)) continue;
+      if (!isUnneeded(page)) this.#release(page);
+      else if (isProof && this.sentBefore.has(page)) this.stale.add(page);
+    }
+    for (let page = first; page < first + pages; page++) {
+      if (this.#reading.delete(page >>> 9) && !isProof) this.#provisional.add(page >>> 9);
+    }
+  }
+
+  settle(): void {
+    const unproven = [this.#closed, this.#reading, this.#provisional];
+    for (const page of [...this.withheld]) {
+      if (unproven.some((chunks) => chunks.has(page >>> 9))) this.#release(page);
+    }
+    for (const chunks of unproven) chunks.clear();
+  }
+
+  takeZeros(lane: number): number[] {
+    const taken = [...this.stale].filter((page) => laneOf(page, this.lanes) === lane).sort((a, b) => a - b);
+    for (const page of taken) {
+      this.stale.delete(page);
+      this.sentBefore.delete(page);
+    }
+    return taken;
+  }
+
+  #pagesThatMayWait(): number[] {
+    const blocks = this.blocks.filter((block) => !block.side && block.startsZero);
+    return blocks.flatMap((block) => Array.from({ length: block.pageCount }, (_, i) => block.firstPage + i));
   }
 
   /** The single pages that takeRuns takes, in order. */
@@ -37,7 +98,8 @@ export class PageTableModel {
   }
 
   get skippedZeroPages(): number {
-    const isSkipped = (page: number) => !this.pending.has(page) && !this.sentBefore.has(page);
+    const waits = (page: number) => this.pending.has(page) || this.withheld.has(page);
+    const isSkipped = (page: number) => !waits(page) && !this.sentBefore.has(page);
     return [...this.namings.keys()].filter((page) => isSkipped(page) && !this.#blockOf(page).side).length;
   }
 

@@ -88,7 +88,8 @@ test('the cursor goes round memory', () => {
 
 type Action =
   | { type: 'name'; at: number; span: number; isZero: boolean }
-  | { type: 'take'; lane: number; cursor: number; maxPages: number };
+  | { type: 'take'; lane: number; cursor: number; maxPages: number }
+  | { type: 'report'; step: 'close' | 'begin' | 'apply' | 'settle' | 'zero'; at: number; isProof: boolean };
 
 const action: fc.Arbitrary<Action> = fc.oneof(
   {
@@ -109,7 +110,45 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     }),
     weight: 2,
   },
+  {
+    arbitrary: fc.record({
+      type: fc.constant('report' as const),
+      step: fc.constantFrom('close' as const, 'begin', 'begin', 'apply', 'apply', 'settle', 'zero'),
+      at: fc.nat(),
+      isProof: fc.boolean(),
+    }),
+    weight: 2,
+  },
 );
+
+/** The pages of a report: one block, or its first chunk. */
+function reportStep(table: PageTable, model: PageTableModel, step: Action & { type: 'report' }): void {
+  const { at, isProof } = step;
+  const block = table.blocks[at % table.blocks.length]!;
+  const pages = at % 2 === 0 ? block.pageCount : Math.min(512, block.pageCount);
+  if (step.step === 'close') {
+    table.closeAll();
+    model.closeAll();
+  } else if (step.step === 'settle') {
+    table.settle();
+    model.settle();
+  } else if (step.step === 'zero') {
+    const lane = at % table.lanes;
+    const out = new Uint32Array(10_000);
+    const count = table.takeZeroRuns(lane, out);
+    const runs = Array.from({ length: count / 2 }, (_, i) => [out[2 * i]!, out[2 * i + 1]!] as const);
+    const singles = runs.flatMap(([first, length]) => Array.from({ length }, (_, i) => first + i));
+    assert.deepEqual(singles, model.takeZeros(lane));
+  } else if (table.canWithhold(block)) {
+    const isUnneeded = (page: number): boolean => (page * 7 + at) % 3 !== 0;
+    const bits = new Uint32Array(Math.ceil(pages / 32));
+    for (let n = 0; n < pages; n++) if (isUnneeded(block.firstPage + n)) bits[n >>> 5]! |= 1 << (n & 31);
+    for (const one of [table, model]) if (step.step === 'begin') one.beginReport(block.firstPage, pages);
+    if (step.step === 'begin') return;
+    table.applyReport(block.firstPage, pages, bits, isProof);
+    model.applyReport(block.firstPage, pages, isUnneeded, isProof);
+  }
+}
 
 const blocks: fc.Arbitrary<PageBlock[]> = fc
   .array(fc.record({ pageCount: fc.integer({ min: 1, max: 1200 }), side: fc.boolean(), startsZero: fc.boolean() }), {
@@ -128,6 +167,8 @@ function runAgainstModel(list: PageBlock[], lanes: number, actions: Action[]): v
       for (const page of pages.slice(from, from + step.span)) {
         assert.equal(table.name(page, step.isZero), model.name(page, step.isZero));
       }
+    } else if (step.type === 'report') {
+      reportStep(table, model, step);
     } else {
       const lane = step.lane % lanes;
       const cursor = step.cursor % table.spanPages;
@@ -138,6 +179,8 @@ function runAgainstModel(list: PageBlock[], lanes: number, actions: Action[]): v
       assert.deepEqual(singles, model.take(lane, cursor, step.maxPages));
     }
     assert.equal(table.pendingPages, model.pending.size);
+    assert.equal(table.withheldPages, model.withheld.size);
+    assert.equal(table.stalePages, model.stale.size);
   }
   table.checkInvariants();
   assert.equal(table.skippedZeroPages, model.skippedZeroPages);
@@ -153,6 +196,6 @@ test('the table does what its slow twin does', () => {
   const schedule = fc.tuple(blocks, fc.integer({ min: 1, max: 5 }), fc.array(action, { maxLength: 40 }));
   fc.assert(
     fc.property(schedule, ([list, lanes, actions]) => runAgainstModel(list, lanes, actions)),
-    { numRuns: 300 },
+    { numRuns: 1000 },
   );
 });

@@ -6,10 +6,22 @@
  *     chunk = 512 pages, lane = chunk % lanes |0|1|0|1|0|1|0|1|0|1|
  *
  * Invariants (checkInvariants):
- * - R1: a page named by the feed is pending until takeRuns hands it to its lane *after* that naming. The lane reads the
- *   content later than that, so what it reads is at least as new as the naming.
- * - A page that was named, is not pending and was never taken is zero at the destination too (R6), or lies in a side block.
- * - The counters equal what the bitmaps say; side blocks and the gaps between blocks are never pending.
+ * - R1: a page named by the feed is pending until takeRuns hands it to its lane *after* that naming, or withheld (R4). The
+ *   lane reads the content later than that, so what it reads is at least as new as the naming.
+ * - A page that was named, is neither pending nor withheld and was never taken is zero at the destination too (R6), or lies
+ *   in a side block.
+ * - The counters equal what the bitmaps say; side blocks and the gaps between blocks are never pending or withheld.
+ *
+ * R4, pages that the guest does not need. A chunk is in one of four states, and with it every page of it that waits:
+ *
+ *     closed ──beginReport──▶ reading ──applyReport──▶ open (what is withheld was free)
+ *       ▲ closeAll              ▲ │                    or provisional (free, or cache that will be dropped)
+ *                               └─┴──── beginReport ────┘
+ *
+ * `closed`: nothing is known, namings are withheld. beginReport is the time t of R4: what waits is withheld from then on, what
+ * is named later is pending whatever the guest says. applyReport makes pending what the guest did not give up. Hence a page
+ * withheld in an open chunk was named before t, was free after t, and has not been named since. `settle` makes everything pending
+ * of which that cannot be said.
  */
 import { assert } from '../base/assert.ts';
 import { countSetBits, maskOfWord, nextClearBit, nextSetBit, popCount } from './bitmap.ts';
@@ -30,6 +42,12 @@ export type TableBlock = Required<PageBlock> & { readonly index: number; readonl
 
 /** In place of a lane number: no lane carries the chunk. */
 const NO_LANE = 255;
+
+/** What is known of the pages of a chunk that the guest may do without. */
+const OPEN = 0;
+const CLOSED = 1;
+const READING = 2;
+const PROVISIONAL = 3;
 
 /** The lane that carries a page, the same for ever (R2): 2 MiB chunks, dealt out in turn. */
 export function laneOf(globalPage: number, lanes: number): number {
@@ -64,21 +82,28 @@ export class PageTable {
   readonly totalPages: number;
 
   readonly #pending: Uint32Array;
+  readonly #withheld: Uint32Array;
+  /** Withheld, free, and not what the destination holds: to be overwritten with zero. */
+  readonly #stale: Uint32Array;
   readonly #sentBefore: Uint32Array;
   readonly #everNamed: Uint32Array;
   readonly #dirtyCounts: Uint8Array;
   readonly #laneOfChunk: Uint8Array;
   readonly #startsZeroOfChunk: Uint8Array;
+  readonly #stateOfChunk: Uint8Array;
   readonly #pendingOfChunk: Uint16Array;
   readonly #pendingOfLane: Float64Array;
   readonly #byName: ReadonlyMap<string, TableBlock>;
 
   #pendingPages = 0;
+  #withheldPages = 0;
+  #stalePages = 0;
   #namedPages = 0;
   #renamings = 0;
   #pendingNamings = 0;
   #skippedZeroPages = 0;
-  #unsentNamings = 0;
+  #unsentPending = 0;
+  #releasedPages = 0;
   #takenPages = 0;
   #takenAgainPages = 0;
   // Where a takeRuns stands: u32 written so far, pages it may still take.
@@ -96,11 +121,14 @@ export class PageTable {
     this.spanPages = chunks * CHUNK_PAGES;
     this.totalPages = this.blocks.reduce((sum, block) => sum + block.pageCount, 0);
     this.#pending = new Uint32Array(this.spanPages / 32);
+    this.#withheld = new Uint32Array(this.spanPages / 32);
+    this.#stale = new Uint32Array(this.spanPages / 32);
     this.#sentBefore = new Uint32Array(this.spanPages / 32);
     this.#everNamed = new Uint32Array(this.spanPages / 32);
     this.#dirtyCounts = new Uint8Array(this.spanPages);
     this.#laneOfChunk = new Uint8Array(chunks);
     this.#startsZeroOfChunk = new Uint8Array(chunks);
+    this.#stateOfChunk = new Uint8Array(chunks);
     this.#pendingOfChunk = new Uint16Array(chunks);
     this.#pendingOfLane = new Float64Array(lanes);
     for (const block of this.blocks) {
@@ -114,6 +142,21 @@ export class PageTable {
 
   get pendingPages(): number {
     return this.#pendingPages;
+  }
+
+  /** Pages that wait but are not handed out, because the guest may do without them (R4). */
+  get withheldPages(): number {
+    return this.#withheldPages;
+  }
+
+  /** Of withheldPages, those that takeZeroRuns still has to hand out. */
+  get stalePages(): number {
+    return this.#stalePages;
+  }
+
+  /** Pages that became pending because the guest turned out to need them. */
+  get releasedPages(): number {
+    return this.#releasedPages;
   }
 
   /** Pages that the feed named at least once, side blocks included. */
@@ -148,7 +191,7 @@ export class PageTable {
 
   /** Of pendingPages, those that were never handed to a lane. */
   get unsentPendingPages(): number {
-    return this.#unsentNamings - (this.#takenPages - this.#takenAgainPages);
+    return this.#unsentPending;
   }
 
   pendingPagesOfLane(lane: number): number {
@@ -157,6 +200,15 @@ export class PageTable {
 
   isPending(global: number): boolean {
     return ((this.#pending[global >>> 5] ?? 0) & (1 << (global & 31))) !== 0;
+  }
+
+  isWithheld(global: number): boolean {
+    return ((this.#withheld[global >>> 5] ?? 0) & (1 << (global & 31))) !== 0;
+  }
+
+  /** First page from `from` on, below `end`, that is withheld (or, with `false`, is not); `end` when there is none. */
+  nextWithheld(from: number, end: number, withheld: boolean): number {
+    return withheld ? nextSetBit(this.#withheld, from, end) : nextClearBit(this.#withheld, from, end);
   }
 
   wasSent(global: number): boolean {
@@ -205,22 +257,47 @@ export class PageTable {
       this.#everNamed[word]! |= bit;
       this.#namedPages++;
     }
-    const lane = this.#laneOfChunk[chunk]!;
-    if (lane === NO_LANE || (this.#pending[word]! & bit) !== 0) return false;
-    if ((this.#sentBefore[word]! & bit) === 0) {
-      if (isZero && this.#startsZeroOfChunk[chunk] === 1) {
-        if (!known) this.#skippedZeroPages++;
-        return false;
+    if (this.#laneOfChunk[chunk] === NO_LANE || (this.#pending[word]! & bit) !== 0) return false;
+    const isWithheld = (this.#withheld[word]! & bit) !== 0;
+    const isClosed = this.#stateOfChunk[chunk] === CLOSED;
+    if (isWithheld) {
+      // Named after the report began: the guest has written to it since.
+      if (!isClosed) this.#release(word, bit, chunk);
+    } else {
+      if ((this.#sentBefore[word]! & bit) === 0) {
+        if (isZero && this.#startsZeroOfChunk[chunk] === 1) {
+          if (!known) this.#skippedZeroPages++;
+          return false;
+        }
+        if (known) this.#skippedZeroPages--;
       }
-      if (known) this.#skippedZeroPages--;
-      this.#unsentNamings++;
+      if (isClosed) {
+        this.#withheld[word]! |= bit;
+        this.#withheldPages++;
+      } else this.#addPending(word, bit, chunk);
     }
-    this.#pending[word]! |= bit;
-    this.#pendingOfChunk[chunk]!++;
-    this.#pendingOfLane[lane]!++;
-    this.#pendingPages++;
+    if (isClosed) return false;
     this.#pendingNamings++;
     return true;
+  }
+
+  /** Makes the pages of these bits of one word pending. Hot: no allocation. */
+  #addPending(word: number, bits: number, chunk: number): void {
+    const pages = popCount(bits);
+    this.#pending[word]! |= bits;
+    this.#pendingOfChunk[chunk]! += pages;
+    this.#pendingOfLane[this.#laneOfChunk[chunk]!]! += pages;
+    this.#pendingPages += pages;
+    this.#unsentPending += popCount(bits & ~this.#sentBefore[word]!);
+  }
+
+  /** Withheld pages of one word become pending. Hot: no allocation. */
+  #release(word: number, bits: number, chunk: number): void {
+    this.#withheld[word]! &= ~bits;
+    this.#withheldPages -= popCount(bits);
+    this.#stalePages -= popCount(this.#stale[word]! & bits);
+    this.#stale[word]! &= ~bits;
+    this.#addPending(word, bits, chunk);
   }
 
   /**
@@ -276,15 +353,122 @@ export class PageTable {
   #markTaken(first: number, after: number): void {
     for (let index = first >>> 5; index <= (after - 1) >>> 5; index++) {
       const mask = maskOfWord(index, first, after);
-      this.#takenAgainPages += popCount(this.#sentBefore[index]! & mask);
+      const again = popCount(this.#sentBefore[index]! & mask);
+      this.#takenAgainPages += again;
+      this.#unsentPending -= popCount(mask) - again;
       this.#pending[index]! &= ~mask;
       this.#sentBefore[index]! |= mask;
     }
   }
 
+  // --- R4: pages that the guest may do without ---------------------------------------------------------------------
+
+  /** Whether pages of a block may be left out: they travel in lanes, and what is never sent reads as zero (R6). */
+  canWithhold(block: TableBlock): boolean {
+    return !block.side && block.startsZero;
+  }
+
+  /** Before the first naming: hands out nothing before a report has come. */
+  closeAll(): void {
+    for (const block of this.blocks) {
+      if (!this.canWithhold(block)) continue;
+      const first = block.firstPage / CHUNK_PAGES;
+      this.#stateOfChunk.fill(CLOSED, first, first + Math.ceil(block.pageCount / CHUNK_PAGES));
+    }
+  }
+
+  /** A report on these chunks begins now (the time t of R4): what waits in them is withheld until it has come. */
+  beginReport(firstPage: number, pages: number): void {
+    for (let chunk = firstPage >>> 9; chunk < (firstPage + pages) / CHUNK_PAGES; chunk++) {
+      if (this.#pendingOfChunk[chunk]! > 0) this.#withholdChunk(chunk);
+      this.#stateOfChunk[chunk] = READING;
+    }
+  }
+
+  #withholdChunk(chunk: number): void {
+    for (let word = chunk * 16; word < (chunk + 1) * 16; word++) {
+      const bits = this.#pending[word]!;
+      this.#withheld[word]! |= bits;
+      this.#withheldPages += popCount(bits);
+      this.#unsentPending -= popCount(bits & ~this.#sentBefore[word]!);
+      this.#pending[word] = 0;
+    }
+    const pages = this.#pendingOfChunk[chunk]!;
+    this.#pendingOfLane[this.#laneOfChunk[chunk]!]! -= pages;
+    this.#pendingPages -= pages;
+    this.#pendingOfChunk[chunk] = 0;
+  }
+
+  /**
+   * The report has come: bit n of `unneeded` is page firstPage + n. `isProof`: every such page was free; otherwise some
+   * will only become free, and another report must say so before the end.
+   */
+  applyReport(firstPage: number, pages: number, unneeded: Uint32Array, isProof: boolean): void {
+    for (let chunk = firstPage >>> 9; chunk < (firstPage + pages) / CHUNK_PAGES; chunk++) {
+      if (this.#stateOfChunk[chunk] !== READING) continue;
+      this.#stateOfChunk[chunk] = isProof ? OPEN : PROVISIONAL;
+      for (let word = chunk * 16; word < (chunk + 1) * 16; word++) {
+        const waiting = this.#withheld[word]!;
+        if (waiting === 0) continue;
+        const left = waiting & (unneeded[word - (firstPage >>> 5)] ?? 0);
+        this.#releaseAsNeeded(word, waiting & ~left, chunk);
+        if (isProof) this.#markStale(word, left & this.#sentBefore[word]!);
+      }
+    }
+  }
+
+  #releaseAsNeeded(word: number, bits: number, chunk: number): void {
+    if (bits === 0) return;
+    this.#release(word, bits, chunk);
+    this.#releasedPages += popCount(bits);
+  }
+
+  #markStale(word: number, bits: number): void {
+    this.#stalePages += popCount(bits & ~this.#stale[word]!);
+    this.#stale[word]! |= bits;
+  }
+
+  /** Makes everything pending that is withheld without proof. */
+  settle(): void {
+    for (const [chunk, state] of this.#stateOfChunk.entries()) {
+      if (state === OPEN) continue;
+      for (let word = chunk * 16; word < (chunk + 1) * 16; word++) {
+        this.#releaseAsNeeded(word, this.#withheld[word]!, chunk);
+      }
+      this.#stateOfChunk[chunk] = OPEN;
+    }
+  }
+
+  /**
+   * Takes withheld pages of a lane that the destination knows with another content, as runs in `out` like takeRuns: they
+   * are to be overwritten with zero there, so that a guest that zeroes what it frees finds zeros. Returns the u32 written.
+   */
+  takeZeroRuns(lane: number, out: Uint32Array): number {
+    let count = 0;
+    for (let chunk = lane; this.#stalePages > 0 && chunk < this.#laneOfChunk.length; chunk += this.lanes) {
+      const end = (chunk + 1) * CHUNK_PAGES;
+      for (let first = nextSetBit(this.#stale, chunk * CHUNK_PAGES, end); first < end;) {
+        if (count + 2 > out.length) return count;
+        const after = nextClearBit(this.#stale, first, end);
+        for (let word = first >>> 5; word <= (after - 1) >>> 5; word++) {
+          const mask = maskOfWord(word, first, after);
+          this.#stale[word]! &= ~mask;
+          this.#sentBefore[word]! &= ~mask;
+        }
+        this.#stalePages -= after - first;
+        out[count++] = first;
+        out[count++] = after - first;
+        first = nextSetBit(this.#stale, after, end);
+      }
+    }
+    return count;
+  }
+
   /** Throws AssertionError unless counters and bitmaps agree. Slow: for tests. */
   checkInvariants(): void {
     assert(countSetBits(this.#pending) === this.#pendingPages, 'pendingPages counts the pending bits');
+    assert(countSetBits(this.#withheld) === this.#withheldPages, 'withheldPages counts the withheld bits');
+    assert(countSetBits(this.#stale) === this.#stalePages, 'stalePages counts the stale bits');
     let unsent = 0;
     for (let page = 0; page < this.spanPages; page++) if (this.isPending(page) && !this.wasSent(page)) unsent++;
     assert(unsent === this.unsentPendingPages, 'unsentPendingPages counts the pending pages never sent');
@@ -301,12 +485,14 @@ export class PageTable {
     let skipped = 0;
     for (let page = 0; page < this.spanPages; page++) {
       const named = (this.#everNamed[page >>> 5]! & (1 << (page & 31))) !== 0;
+      const waits = this.isPending(page) || this.isWithheld(page);
       if (this.isPending(page)) perChunk[page >>> 9]!++;
-      assert(carried[page] === 1 || !(this.isPending(page) || this.wasSent(page)), 'only carried pages are sent');
-      assert(named || !(this.isPending(page) || this.wasSent(page)), 'only named pages are sent');
-      if (named && carried[page] === 1 && !this.isPending(page) && !this.wasSent(page)) skipped++;
+      assert(!(this.isPending(page) && this.isWithheld(page)), 'what is withheld is not pending');
+      assert(carried[page] === 1 || !(waits || this.wasSent(page)), 'only carried pages are sent');
+      assert(named || !(waits || this.wasSent(page)), 'only named pages are sent');
+      if (named && carried[page] === 1 && !waits && !this.wasSent(page)) skipped++;
     }
-    assert(skipped === this.#skippedZeroPages, 'a named page is pending, sent, or skipped as zero');
+    assert(skipped === this.#skippedZeroPages, 'a named page waits, was sent, or is skipped as zero');
     for (const [chunk, count] of perChunk.entries()) {
       assert(this.#pendingOfChunk[chunk] === count, `pending count of chunk ${chunk}`);
     }

@@ -48,6 +48,11 @@ export class FeedRegulator {
     return this.#phase;
   }
 
+  /** How far the first sweep has named all of memory (a global page, -1 before the first); Infinity once it is through. */
+  get sweptPages(): number {
+    return this.#phase === 'first' ? this.#tracker.position : Infinity;
+  }
+
   /** About when the sync happened whose sweep is running or ended last. */
   get freshSinceMs(): number {
     return this.#freshSinceMs;

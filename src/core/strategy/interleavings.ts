@@ -8,6 +8,7 @@ import { PageTable } from '../pages/page-table.ts';
 import * as limits from './limits.ts';
 import { createPrecopy } from './precopy.ts';
 import { Scheduler, type Orders } from './scheduler.ts';
+import { SimAgent } from './sim-agent.ts';
 import { SimGuest } from './sim-guest.ts';
 import { SimQemu, type SimRecord } from './sim-qemu.ts';
 import { SimRandom } from './sim-random.ts';
@@ -18,6 +19,9 @@ export const plantedMistakes = [
   'a lane is not a FIFO',
   'a page that became zero again is not sent',
   'done before the last acknowledgement',
+  'the guest was asked before its answer counts',
+  'cache counts as free in the last report',
+  'pruned pages that were sent are not zeroed',
 ] as const;
 export type PlantedMistake = (typeof plantedMistakes)[number];
 
@@ -31,6 +35,8 @@ export type InterleavingOptions = {
   readonly hotPages: number;
   readonly zeroShare: number;
   readonly maxBandwidthBytesPerSecond: number | null;
+  readonly prune: boolean;
+  readonly zeroesOnFree: boolean;
   readonly planted?: PlantedMistake;
 };
 
@@ -41,9 +47,14 @@ export type InterleavingResult = {
   readonly wrongPages: readonly number[];
   readonly reason: string | null;
   readonly rounds: number;
+  readonly prunedPages: number;
+  readonly zeroedPages: number;
 };
 
 type Batch = { readonly id: number; readonly pages: readonly number[]; readonly values: number[] };
+
+/** Chunks are asked about one by one, so that a pass has several questions. */
+const REPORT_PAGES = 512;
 
 /** Records that the socket between QEMU and pump holds. */
 const SOCKET_RECORDS = 40;
@@ -73,7 +84,11 @@ class World {
   readonly #placed: number[][];
   readonly #nextIds: number[] = [];
   readonly #out = new Uint32Array(64);
+  readonly #agent: SimAgent;
+  /** Writes of the guest per page that is freed, or filled with a file. */
+  readonly #usesLastFor: number;
   #oldMemory: Uint32Array;
+  zeroedPages = 0;
   #inEnd = false;
   #nowMs = 0;
   orders: Orders;
@@ -81,6 +96,7 @@ class World {
   constructor(options: InterleavingOptions) {
     this.options = options;
     this.random = new SimRandom(options.seed);
+    this.#usesLastFor = 1 + this.random.below(40);
     this.table = new PageTable(blocks, options.lanes);
     this.#blockOf = this.table.blocks.flatMap((block) => Array.from({ length: block.pageCount }, () => block.index));
     this.#indexOf = this.table.blocks.flatMap((block) => Array.from({ length: block.pageCount }, (_, i) => i));
@@ -88,16 +104,18 @@ class World {
       Array.from({ length: block.pageCount }, (_, i) => block.firstPage + i),
     );
     for (const [page, global] of this.#globalOf.entries()) this.#pageOf.set(global, page);
-    this.guest = new SimGuest(this.#globalOf.length);
+    this.guest = new SimGuest(this.#globalOf.length, options.zeroesOnFree);
     this.destination = new Uint32Array(this.guest.memory.length);
     for (let page = 0; page < this.guest.memory.length; page++) {
       this.guest.write(page, this.random.fraction() < 0.7);
       if (this.#blockOf[page] === 2) this.destination[page] = 0xffffffff;
+      this.#changeUse(page);
     }
     const switchover = options.feedHold === 'strict' ? 'ack' : 'own';
     this.qemu = new SimQemu(this.guest, { switchover, partPages: 1 + this.random.below(200) });
     this.qemu.thresholdPages = this.random.below(200);
     this.#oldMemory = this.guest.memory.slice();
+    this.#agent = new SimAgent(this.guest, options, this.random);
     this.#reading = Array.from({ length: options.lanes }, () => []);
     this.#flying = Array.from({ length: options.lanes }, () => []);
     this.#placed = Array.from({ length: options.lanes }, () => []);
@@ -110,6 +128,8 @@ class World {
       downtimeTargetMs,
       maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
       batchPages: 32,
+      prune: options.prune,
+      reportPages: REPORT_PAGES,
       nowMs: 0,
     });
     this.orders = this.scheduler.tick(0);
@@ -119,7 +139,7 @@ class World {
   step(): void {
     this.#nowMs += this.random.fraction() * 2;
     const lane = this.random.below(this.options.lanes);
-    switch (this.random.below(8)) {
+    switch (this.random.below(9)) {
       case 0:
         return this.#guestWrites();
       case 1:
@@ -133,6 +153,8 @@ class World {
         return this.#laneReads(lane);
       case 6:
         return this.#destinationPlaces(lane);
+      case 7:
+        return this.#agentAnswers();
       default:
         this.#acknowledge(lane);
         this.orders = this.scheduler.tick(this.#nowMs);
@@ -147,7 +169,8 @@ class World {
   }
 
   wrongPages(): number[] {
-    return [...this.guest.memory.keys()].filter((page) => this.guest.memory[page] !== this.destination[page]);
+    const isWrong = (page: number): boolean => this.guest.memory[page] !== this.destination[page];
+    return [...this.guest.memory.keys()].filter((page) => isWrong(page) && this.guest.isNeeded(page));
   }
 
   #guestWrites(): void {
@@ -155,8 +178,46 @@ class World {
     if (readsEarly && this.random.below(4) === 0) this.#oldMemory = this.guest.memory.slice();
     for (let writes = this.random.below(this.options.writesMax + 1); writes > 0; writes--) {
       const page = this.random.below(Math.min(this.options.hotPages, this.guest.memory.length));
-      const spread = this.random.below(8) === 0 ? this.random.below(this.guest.memory.length) : page;
+      const spread =
+        this.random.below(this.options.prune ? 50 : 8) === 0 ? this.random.below(this.guest.memory.length) : page;
       this.guest.write(spread, this.random.fraction() < this.options.zeroShare);
+      if (this.random.below(this.#usesLastFor) === 0) this.#changeUse(this.random.below(this.guest.memory.length));
+    }
+  }
+
+  #changeUse(page: number): void {
+    if (!this.options.prune) return;
+    switch (this.random.below(4)) {
+      case 0:
+        return this.guest.free(page);
+      case 1:
+        return this.guest.readFile(page);
+      case 2:
+        return this.guest.allocateZeroed(page);
+      default:
+    }
+  }
+
+  #agentAnswers(): void {
+    if (!this.options.prune) return;
+    for (let order = this.scheduler.nextReport(this.#nowMs); order !== null;) {
+      this.#agent.ask(order, this.#globalOf, this.#pageOf);
+      order = this.scheduler.nextReport(this.#nowMs);
+    }
+    const answer = this.#agent.step();
+    if (this.random.below(8) === 0) this.#guestWrites();
+    switch (answer?.type) {
+      case 'answered':
+        return this.scheduler.agentAnswered();
+      case 'ready':
+        return this.scheduler.agentReady(answer.isProof, this.#nowMs);
+      case 'dropped':
+        return this.scheduler.cacheDropped(this.#nowMs);
+      case 'report':
+        return this.scheduler.reportArrived(answer.firstPage, answer.unneeded, this.#nowMs);
+      case 'failed':
+        return this.scheduler.pruningFailed();
+      default:
     }
   }
 
@@ -207,17 +268,36 @@ class World {
   }
 
   #grant(lane: number): void {
+    this.#grantZeros(lane);
     const unacked = this.#reading[lane]!.length + this.#flying[lane]!.length + this.#placed[lane]!.length;
     const count = this.scheduler.nextBatch(lane, this.#nowMs, this.#out);
     if (count === 0) return;
     if (unacked >= limits.LANE_BATCHES_MAX) throw new Error(`Lane ${lane} has ${unacked} batches and got another`);
+    this.#reading[lane]!.push({ id: this.#newId(lane), pages: this.#pagesOut(count), values: [] });
+  }
+
+  #grantZeros(lane: number): void {
+    const count = this.scheduler.nextZeroBatch(lane, this.#out);
+    if (count === 0) return;
+    const pages = this.#pagesOut(count);
+    this.zeroedPages += pages.length;
+    const isForgotten = this.options.planted === 'pruned pages that were sent are not zeroed';
+    const zeros = isForgotten ? { pages: [], values: [] } : { pages, values: pages.map(() => 0) };
+    this.#reading[lane]!.push({ id: this.#newId(lane), ...zeros });
+  }
+
+  #pagesOut(count: number): number[] {
     const pages: number[] = [];
     for (let at = 0; at < count; at += 2) {
       for (let i = 0; i < this.#out[at + 1]!; i++) pages.push(this.#pageOf.get(this.#out[at]! + i)!);
     }
+    return pages;
+  }
+
+  #newId(lane: number): number {
     const id = this.#nextIds[lane] ?? 0;
     this.#nextIds[lane] = id + 1;
-    this.#reading[lane]!.push({ id, pages, values: [] });
+    return id;
   }
 
   /** Content is read page by page, with guest writes in between. */
@@ -267,5 +347,8 @@ export function runInterleaving(options: InterleavingOptions): InterleavingResul
   world.table.checkInvariants();
   const { switchoverReason, rounds } = world.scheduler.snapshot(steps);
   const ended = steps < STEPS_MAX;
-  return { ended, steps, wrongPages: world.wrongPages(), reason: switchoverReason, rounds: rounds.length };
+  const { zeroedPages } = world;
+  const prunedPages = world.table.withheldPages;
+  const wrongPages = world.wrongPages();
+  return { ended, steps, wrongPages, reason: switchoverReason, rounds: rounds.length, prunedPages, zeroedPages };
 }

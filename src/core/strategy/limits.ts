@@ -45,6 +45,19 @@ export const PACED_BATCHES_MIN = 4;
 /** A live migration never claims more: the rest is the switchover itself. */
 export const PROGRESS_MAX = 0.99;
 
+/** Pages of one question to the guest: 64 MiB are some 20 ms of its time under software emulation, and 0.7 MB of answer. */
+export const REPORT_PAGES = 16_384;
+/** Questions under way: the next one is there when an answer has been written. */
+export const REPORTS_OPEN_MAX = 2;
+/** A guest agent that lives answers in a few milliseconds. Without an answer the lanes wait no longer than this, */
+export const AGENT_CONTACT_MS = 300;
+/** and with one not longer than this for the guest to drop its cache. */
+export const AGENT_READY_MS = 3_000;
+/** The guest is asked again when sending the rest takes longer than this, */
+export const PRUNE_REFRESH_MS = 5_000;
+/** and not more often than that asking takes a tenth of its time. */
+export const PRUNE_REFRESH_SHARE = 10;
+
 assert(LANE_BATCHES_MIN >= 2 && LANE_BATCHES_MIN < LANE_BATCHES_MAX, 'a lane overlaps its work');
 assert(BATCH_PAGES_MIN <= BATCH_PAGES_FIRST, 'the first batch is a legal batch');
 assert(RATE_SAMPLE_MS <= WINDOW_MS, 'the window follows the rate');

@@ -22,6 +22,7 @@ import { FeedRegulator, type FeedHold, type FeedPhase } from './feed-regulator.t
 import * as limits from './limits.ts';
 import { LinkWindow } from './link-window.ts';
 import { Progress, timeToGoMs, type Work } from './progress.ts';
+import { Pruning, type ReportOrder } from './pruning.ts';
 import { RoundLog } from './round-log.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -40,6 +41,10 @@ export type SchedulerOptions = {
   readonly batchPages: number;
   readonly nowMs: number;
   readonly strategy: Strategy;
+  /** Whether the guest will be asked which pages it can do without. */
+  readonly prune: boolean;
+  /** Pages of one question to it, a multiple of 512. */
+  readonly reportPages?: number;
 };
 
 /** What a lane says when it has read and framed a batch. */
@@ -88,6 +93,7 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #strategy: Strategy;
   readonly #feed: FeedRegulator;
+  readonly #pruning: Pruning;
   readonly #link: LinkWindow;
   readonly #bucket: TokenBucket;
   readonly #dirty = new DirtyHistory();
@@ -115,6 +121,8 @@ export class Scheduler {
     this.#table = table;
     this.#strategy = options.strategy;
     this.#feed = new FeedRegulator(options.feedHold, table.spanPages, nowMs);
+    const { prune, reportPages, feedHold } = options;
+    this.#pruning = new Pruning(table, { isOn: prune, isPaced: feedHold === 'paced', reportPages });
     this.#link = new LinkWindow(table.lanes, options.batchPages, nowMs);
     this.#bucket = new TokenBucket(options.maxBandwidthBytesPerSecond, nowMs);
     this.#log = new RoundLog(nowMs);
@@ -142,6 +150,7 @@ export class Scheduler {
     if (this.#guest === 'stopped') return;
     this.#reason ??= 'QEMU stopped the guest by itself';
     this.#guest = 'stopped';
+    this.#pruning.guestStopped();
     this.#feed.open();
     this.#log.close(this.#table.renamings, nowMs, 'stopAndCopy');
   }
@@ -150,6 +159,32 @@ export class Scheduler {
   feedEnded(nowMs: number): void {
     this.vcpusStopped(nowMs);
     this.#feedHasEnded = true;
+  }
+
+  /** What the guest's agent says, and what to ask it: see Pruning. */
+  agentAnswered(): void {
+    this.#pruning.contact();
+  }
+
+  agentReady(isProof: boolean, nowMs: number): void {
+    this.#pruning.ready(isProof, nowMs);
+  }
+
+  cacheDropped(nowMs: number): void {
+    this.#pruning.dropped(nowMs);
+  }
+
+  reportArrived(firstPage: number, unneeded: Uint32Array, nowMs: number): void {
+    this.#pruning.answered(firstPage, unneeded, nowMs);
+  }
+
+  pruningFailed(): void {
+    this.#pruning.fail();
+  }
+
+  /** To be asked of the guest now; null = nothing. Call it again until then, after every chunk and every answer. */
+  nextReport(nowMs: number): ReportOrder | null {
+    return this.#guest === 'running' ? this.#pruning.nextOrder(this.#feed.sweptPages, nowMs) : null;
   }
 
   /** What stopping, device state and round trips are measured or known to take. */
@@ -176,6 +211,19 @@ export class Scheduler {
     return count;
   }
 
+  /**
+   * Pages of a lane to be overwritten with zero, as pairs like nextBatch; counts as a batch. 0 = none for now. At most
+   * out.length u32.
+   */
+  nextZeroBatch(lane: number, out: Uint32Array): number {
+    if (this.#table.stalePages === 0 || !this.#link.isOpen(lane)) return 0;
+    const count = this.#table.takeZeroRuns(lane, out);
+    if (count === 0) return 0;
+    this.#unsent[lane]!.push({ roundIndex: this.#log.openIndex, againPages: Infinity });
+    this.#bucket.take(this.#link.granted(lane, 1));
+    return count;
+  }
+
   /** The lane has read the batch's content and queued it on its connection. */
   batchSent(lane: number, batch: SentBatch, nowMs: number): void {
     const correction = this.#link.sent(lane, batch.id, batch.wireBytes, nowMs);
@@ -195,6 +243,7 @@ export class Scheduler {
 
   tick(nowMs: number): Orders {
     this.#feed.tick(nowMs);
+    this.#pruning.tick(this.#feed.sweptPages, nowMs);
     this.#link.pass(this.#table.pendingPages > 0, nowMs);
     const sweep = this.#feed.takeEndedSweep();
     if (sweep !== null) {
@@ -209,7 +258,7 @@ export class Scheduler {
         if (sweep !== null) this.#atRoundEnd(nowMs);
       } else if (this.#feed.phase === 'held') this.#whileHeld(nowMs);
     }
-    const drained = this.#feedHasEnded && this.#backlogPages() === 0;
+    const drained = this.#feedHasEnded && this.#backlogPages() === 0 && this.#table.stalePages === 0;
     if (drained && !this.#hasClosedRounds) {
       this.#hasClosedRounds = true;
       this.#log.close(this.#table.renamings, nowMs);
@@ -231,7 +280,7 @@ export class Scheduler {
         sent: this.#dataPages,
         resent: this.#resentPages,
         zero,
-        pruned: null,
+        pruned: this.#options.prune ? this.#table.withheldPages : null,
         delta: null,
         pulled: null,
       },
@@ -252,6 +301,7 @@ export class Scheduler {
 
   #feedOrder(): 'read' | 'hold' {
     if (this.#guest !== 'running') return 'read';
+    if (this.#pruning.holdsFeed(this.#feed.sweptPages)) return 'hold';
     if (this.#options.feedHold === 'strict') return this.#feed.phase === 'held' ? 'hold' : 'read';
     const targetPages = (this.#options.downtimeTargetMs / 2) * this.#link.pagesPerMs;
     const leastPages = limits.PACED_BATCHES_MIN * this.#table.lanes * this.#link.batchPages();
@@ -260,7 +310,9 @@ export class Scheduler {
 
   /** The fresh sweep is in and being sent: stop the guest when it drains just in time, or end the round. */
   #whileHeld(nowMs: number): void {
-    if (this.#table.pendingPages === 0) {
+    this.#pruning.refresh(this.#unsentMs, nowMs);
+    if (this.#backlogPages() <= this.#pruning.passMs * this.#link.pagesPerMs) this.#pruning.wantFinal();
+    if (this.#table.pendingPages === 0 && this.#pruning.mayStop) {
       this.#atRoundEnd(nowMs);
       if (this.#guest === 'running') this.#feed.release();
     } else if (this.#wantsRefresh(nowMs)) {
@@ -273,11 +325,16 @@ export class Scheduler {
 
   /**
    * While pages wait for their first turn, fresh namings cost nothing: what the guest wrote to them goes with that turn.
-   * Without them every page written before it was sent would be named in the next round and be sent twice.
+   * Without them every page written before it was sent would be named in the next round and be sent twice. Nor is it a
+   * round when the lanes wait for the guest's answer.
    */
   #wantsRefresh(nowMs: number): boolean {
-    const unsentMs = this.#table.unsentPendingPages / this.#link.pagesPerMs;
-    return unsentMs >= limits.REFRESH_MS && nowMs - this.#feed.freshSinceMs >= limits.REFRESH_MS;
+    const isIdle = this.#table.pendingPages === 0;
+    return (isIdle || this.#unsentMs >= limits.REFRESH_MS) && nowMs - this.#feed.freshSinceMs >= limits.REFRESH_MS;
+  }
+
+  get #unsentMs(): number {
+    return this.#table.unsentPendingPages / this.#link.pagesPerMs;
   }
 
   #atRoundEnd(nowMs: number): void {
@@ -290,6 +347,7 @@ export class Scheduler {
   #consider(moment: Moment): void {
     const reason = this.#strategy.decide(moment);
     if (reason === null) return;
+    if (!this.#pruning.mayStop) return this.#pruning.wantFinal();
     this.#reason = reason;
     this.#guest = 'stopping';
     this.#feed.open();

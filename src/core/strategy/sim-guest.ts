@@ -15,16 +15,25 @@ export type SimWorkload = {
   readonly zeroShare?: number;
 };
 
+/** What the guest's kernel knows a page as. */
+export const PageUse = { used: 0, free: 1, cleanCache: 2 } as const;
+
 export class SimGuest {
   readonly memory: Uint32Array;
+  /** A PageUse per page. */
+  readonly use: Uint8Array;
+  /** The kernel zeroes what it frees, and counts on finding it zero (init_on_free). */
+  readonly zeroesOnFree: boolean;
   /** The accelerator's dirty log, one byte per page. */
   readonly log: Uint8Array;
   #isRunning = true;
   #version = 0;
   #owedPages = 0;
 
-  constructor(pages: number) {
+  constructor(pages: number, zeroesOnFree = false) {
     this.memory = new Uint32Array(pages);
+    this.use = new Uint8Array(pages);
+    this.zeroesOnFree = zeroesOnFree;
     this.log = new Uint8Array(pages);
   }
 
@@ -40,6 +49,36 @@ export class SimGuest {
     if (!this.#isRunning) return;
     this.memory[page] = isZero ? 0 : ++this.#version;
     this.log[page] = 1;
+    this.use[page] = PageUse.used;
+  }
+
+  free(page: number): void {
+    if (!this.#isRunning) return;
+    if (this.zeroesOnFree) this.write(page, true);
+    this.use[page] = PageUse.free;
+  }
+
+  /** A file is read into the page. */
+  readFile(page: number): void {
+    if (!this.#isRunning) return;
+    this.write(page, false);
+    this.use[page] = PageUse.cleanCache;
+  }
+
+  /** Gives a free page out as zeroed memory: nothing is written where the kernel trusts that it is zero already. */
+  allocateZeroed(page: number): void {
+    if (!this.#isRunning || this.use[page] !== PageUse.free) return;
+    if (this.zeroesOnFree) this.use[page] = PageUse.used;
+    else this.write(page, true);
+  }
+
+  dropCache(): void {
+    for (const [page, use] of this.use.entries()) if (use === PageUse.cleanCache) this.free(page);
+  }
+
+  /** Whether anybody may ever look at what the page holds now. */
+  isNeeded(page: number): boolean {
+    return this.zeroesOnFree || this.use[page] !== PageUse.free;
   }
 
   /** What a workload writes in the millisecond that begins now. */

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { AgentClient } from '../../client/agent-client.ts';
 import type { MigrationReport, MigrationView } from '../../../core/model/migration.ts';
-import { compressModes, defaultMigrationOptions, strategyNames } from '../../../core/model/migration.ts';
+import { compressModes, defaultMigrationOptions, pruneModes, strategyNames } from '../../../core/model/migration.ts';
 import { describeError } from '../../../core/base/errors.ts';
 import { Option } from 'commander';
 import { bytesPerSecond, durationMs, wholeNumber } from '../arguments.ts';
@@ -16,6 +16,9 @@ import { renderReport } from '../summary.ts';
 
 export type MigrateOptions = CommonOptions & {
   readonly strategy?: (typeof strategyNames)[number];
+  readonly prune?: (typeof pruneModes)[number];
+  readonly keepCache?: boolean;
+  readonly dropSlabs?: boolean;
   readonly compress?: (typeof compressModes)[number];
   readonly lanes?: number;
   readonly maxBandwidth?: number;
@@ -27,9 +30,16 @@ export type MigrateOptions = CommonOptions & {
 };
 
 export function addMigrateOptions(command: Command): Command {
-  const { downtimeTargetMs, maxRounds, stallTimeoutMs, strategy, compress } = defaultMigrationOptions;
+  const { downtimeTargetMs, maxRounds, stallTimeoutMs, strategy, prune, compress } = defaultMigrationOptions;
   return command
     .addOption(new Option('--strategy <name>', `which pages when (default: ${strategy})`).choices(strategyNames))
+    .addOption(
+      new Option('--prune <mode>', `pages not to send: unused ones, or file cache too (default: ${prune})`).choices(
+        pruneModes,
+      ),
+    )
+    .option('--keep-cache', 'with soft: let the guest keep the file cache that it used lately, and send it')
+    .option('--drop-slabs', 'with soft: let the guest drop its caches of file names, too')
     .addOption(new Option('--compress <mode>', `of pages (default: ${compress})`).choices(compressModes))
     .option('--lanes <n>', 'connections and worker threads (default: half of the processors, at most 4)', wholeNumber)
     .option(
@@ -72,9 +82,12 @@ export async function migrate(
 }
 
 function requestOptions(options: MigrateOptions): object {
-  const { strategy, compress, lanes, maxRounds, verify } = options;
+  const { strategy, prune, keepCache, dropSlabs, compress, lanes, maxRounds, verify } = options;
   const given = {
     strategy,
+    prune,
+    keepCache,
+    dropSlabs,
     compress,
     lanes,
     maxRounds,

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isPruningUnsafe, memoryUse } from './guest-kernel.ts';
+
+test('a kernel that looks at the content of free pages is not pruned', () => {
+  for (const cmdline of [
+    'page_poison=1',
+    'root=/dev/vda debug_pagealloc=on quiet',
+    'page_poison',
+    'x page_poison=on\n',
+  ]) {
+    assert.match(isPruningUnsafe(cmdline) ?? '', /free pages/, cmdline);
+  }
+});
+
+test('a kernel that does not is', () => {
+  for (const cmdline of [
+    '',
+    'page_poison=0',
+    'debug_pagealloc=off x',
+    'init_on_free=1',
+    'my_page_poison=1',
+    'x=page_poison',
+  ]) {
+    assert.equal(isPruningUnsafe(cmdline), null, cmdline);
+  }
+});
+
+test('what is needed is what is neither free nor droppable', () => {
+  const meminfo = [
+    'MemTotal:        1000 kB',
+    'MemFree:          200 kB',
+    'Buffers:           50 kB',
+    'Cached:           500 kB',
+    'Dirty:             10 kB',
+    'Writeback:          0 kB',
+    'Mapped:            20 kB',
+    'Shmem:             30 kB',
+  ].join('\n');
+  assert.deepEqual(memoryUse(meminfo), { neededBytes: 310 * 1024, cacheBytes: 490 * 1024 });
+  assert.deepEqual(memoryUse('nonsense'), { neededBytes: 0, cacheBytes: 0 });
+});

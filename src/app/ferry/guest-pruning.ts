@@ -1,0 +1,215 @@
+/**
+ * Asks the guest which pages it can do without, for the pump (rule R4; docs/pruning.md).
+ *
+ *     connect, look at the guest ──▶ ready ──(drop, report)*──▶ close
+ *            └───────────── any failure: "failed", once, with a reason for people
+ *
+ * Everything goes through the stock guest agent, every wait is bounded, and nothing here can hold up the guest's stop: an
+ * answer that comes too late finds nobody who waits for it. What the guest says can only hurt that guest.
+ */
+import { describeError } from '../../core/base/errors.ts';
+import type { MigrationOptions } from '../../core/model/migration.ts';
+import type { CacheRule } from '../../core/pages/page-flags.ts';
+import { layOutBlocks, type PageBlock } from '../../core/pages/page-table.ts';
+import type { ReportOrder } from '../../core/strategy/pruning.ts';
+import { readGuestText, writeGuestText } from '../../io/qemu/guest-files.ts';
+import { GuestAgent } from '../../io/qemu/guest-agent.ts';
+import { GuestPageReporter } from '../../io/qemu/guest-page-report.ts';
+import type { GpaWindow } from '../../io/qemu/gpa-map.ts';
+import { isPruningUnsafe, memoryUse } from './guest-kernel.ts';
+import { pageBlocks } from './guest-ram.ts';
+import type { LocalVm } from './ports.ts';
+import type { PruneAnswer } from './pump-protocol.ts';
+import type { SourceFacts } from './source-vm.ts';
+
+const CONNECT_TIMEOUT_MS = 2_000;
+const CALL_TIMEOUT_MS = 3_000;
+/** Dropping 8 GiB of cache took 0.6 s under software emulation. */
+const DROP_TIMEOUT_MS = 10_000;
+const PAGE_BYTES = 4096;
+/** What a migration sends per second at 1 Gbit/s, compressed by half. */
+const ASSUMED_BYTES_PER_SECOND = 200e6;
+/** A cache that is dropped at the end of so short a migration may as well be dropped at its beginning. */
+const SHORT_SECONDS = 5;
+/** Dropping more than this takes so long that it is not done before the first page is sent. */
+const EARLY_DROP_BYTES_MAX = 8 * 2 ** 30;
+
+export type PruningOptions = Pick<MigrationOptions, 'prune' | 'keepCache' | 'dropSlabs'>;
+
+export type GuestLayout = {
+  /** RAM blocks in QEMU's order, and where the guest sees them. */
+  readonly blocks: readonly PageBlock[];
+  readonly windows: readonly GpaWindow[];
+  /** QEMU may stop the guest by itself after its first sweep: a last pass cannot be put off. */
+  readonly isPaced: boolean;
+};
+
+/** Throws an Error for a guest whose writes are not all reported: a page left out could be one of them. */
+export function guestLayout({ ram, features, accelerator, qemuVersion }: SourceFacts): GuestLayout {
+  if (accelerator === 'tcg' && !features.reliableTcgDirtyLog) {
+    throw new Error(`QEMU ${qemuVersion} under software emulation may miss writes of the guest`);
+  }
+  const blocks = pageBlocks(ram.blocks, new Set());
+  return { blocks, windows: ram.windows, isPaced: !features.switchoverAck };
+}
+
+export class GuestPruning {
+  readonly #vm: LocalVm;
+  readonly #options: PruningOptions;
+  readonly #failed: (reason: string) => void;
+  readonly #early: PruneAnswer[] = [];
+  #sink: ((answer: PruneAnswer) => void) | null = null;
+  readonly #abandon = new AbortController();
+  #agent: GuestAgent | null = null;
+  #reporter: GuestPageReporter | null = null;
+  #blocks: readonly { readonly name: string; readonly firstPage: number; readonly pageCount: number }[] = [];
+  #cacheRule: CacheRule;
+  /** Of the pass that runs, to know how much there is to reclaim. */
+  #cachePages = 0;
+  #note: string | null = null;
+  #work: Promise<void> = Promise.resolve();
+
+  /** `failed` is called at most once: the guest cannot be asked, or not any more. */
+  constructor(vm: LocalVm, options: PruningOptions, failed: (reason: string) => void) {
+    this.#vm = vm;
+    this.#options = options;
+    this.#failed = failed;
+    this.#cacheRule = options.prune === 'free' ? 'none' : options.keepCache ? 'inactive' : 'all';
+  }
+
+  /** Why less was left out than was asked for, in a sentence; null when nothing went wrong. */
+  get note(): string | null {
+    return this.#note;
+  }
+
+  /** A promise, because the layout is looked up while the agent is greeted. */
+  start(layout: Promise<GuestLayout>): void {
+    layout.catch(() => undefined);
+    this.#enqueue(async () => {
+      const agent = await this.#connect();
+      this.#tell({ type: 'agentAnswered' });
+      await this.#refuseUnsafeGuest(agent);
+      const { blocks, windows, isPaced } = await layout;
+      this.#blocks = layOutBlocks(blocks);
+      this.#reporter = new GuestPageReporter(agent, windows);
+      this.#tell({ type: 'agentReady', isProof: await this.#dropEarly(agent, isPaced) });
+    });
+  }
+
+  /** Who wants the answers, those given so far included. */
+  deliverTo(sink: (answer: PruneAnswer) => void): void {
+    this.#sink = sink;
+    for (const answer of this.#early.splice(0)) sink(answer);
+  }
+
+  /** Carries out what the scheduler asks for, one after the other, and tells what came of it. */
+  order(order: ReportOrder): void {
+    this.#enqueue(async () => {
+      if (order.type === 'drop') {
+        await this.#drop(this.#mustAgent());
+        this.#tell({ type: 'cacheDropped' });
+      } else await this.#report(order);
+    });
+  }
+
+  /** Gives up what is under way. Nothing is told any more. */
+  close(): void {
+    this.#abandon.abort();
+    this.#agent?.close();
+  }
+
+  #enqueue(step: () => Promise<void>): void {
+    this.#work = this.#work.then(async () => {
+      if (this.#note !== null || this.#abandon.signal.aborted) return;
+      try {
+        await step();
+      } catch (error) {
+        this.#fail(`Nothing more of VM "${this.#vm.name}" was left out as unneeded: ${describeError(error)}`);
+      }
+    });
+  }
+
+  #fail(note: string): void {
+    if (this.#abandon.signal.aborted) return;
+    this.#note = note;
+    this.#failed(note);
+    this.#tell({ type: 'pruningFailed' });
+    this.close();
+  }
+
+  #tell(answer: PruneAnswer): void {
+    if (this.#sink === null) this.#early.push(answer);
+    else this.#sink(answer);
+  }
+
+  async #connect(): Promise<GuestAgent> {
+    const { name, qgaPath } = this.#vm;
+    if (qgaPath === null) throw new Error(`it has no guest agent channel`);
+    const signal = this.#abandon.signal;
+    this.#agent = await GuestAgent.connect({ socketPath: qgaPath, vm: name, timeoutMs: CONNECT_TIMEOUT_MS, signal });
+    return this.#agent;
+  }
+
+  #mustAgent(): GuestAgent {
+    if (this.#agent === null) throw new Error('its guest agent is not connected');
+    return this.#agent;
+  }
+
+  async #refuseUnsafeGuest(agent: GuestAgent): Promise<void> {
+    const reason = isPruningUnsafe(await readGuestText(agent, '/proc/cmdline', this.#call()));
+    if (reason !== null) throw new Error(reason);
+  }
+
+  /** Returns whether what the guest reports free from now on is all that may be left out. */
+  async #dropEarly(agent: GuestAgent, isPaced: boolean): Promise<boolean> {
+    if (this.#cacheRule === 'none') return true;
+    const { neededBytes, cacheBytes } = memoryUse(await readGuestText(agent, '/proc/meminfo', this.#call()));
+    const isShort = neededBytes < SHORT_SECONDS * ASSUMED_BYTES_PER_SECOND && cacheBytes < EARLY_DROP_BYTES_MAX;
+    if (this.#cacheRule === 'all' && (isShort || isPaced)) {
+      await this.#drop(agent);
+      return true;
+    }
+    // What is not dropped is needed, if QEMU may stop the guest before it could be.
+    if (isPaced) this.#cacheRule = 'none';
+    return isPaced;
+  }
+
+  async #drop(agent: GuestAgent): Promise<void> {
+    const call = { timeoutMs: DROP_TIMEOUT_MS, signal: this.#abandon.signal };
+    if (this.#cacheRule === 'inactive') return await this.#reclaim(agent);
+    const what = this.#options.dropSlabs ? '3' : '1';
+    await writeGuestText(agent, '/proc/sys/vm/drop_caches', what, call);
+  }
+
+  /** Least recently used cache first, as much as was found unused; what the kernel will not give stays in the guest. */
+  async #reclaim(agent: GuestAgent): Promise<void> {
+    const call = { timeoutMs: DROP_TIMEOUT_MS, signal: this.#abandon.signal };
+    const bytes = this.#cachePages * PAGE_BYTES;
+    try {
+      if (bytes > 0) await writeGuestText(agent, '/sys/fs/cgroup/memory.reclaim', String(bytes), call);
+    } catch (error) {
+      this.#note = `VM "${this.#vm.name}" kept all of its file cache, and it was sent: ${describeError(error)}`;
+    }
+  }
+
+  async #report({ firstPage, pages, isProof, isLast }: ReportOrder & { type: 'report' }): Promise<void> {
+    const block = this.#blocks.find(
+      (each) => firstPage >= each.firstPage && firstPage < each.firstPage + each.pageCount,
+    );
+    if (block === undefined || this.#reporter === null) throw new Error('page numbers do not fit its memory');
+    const first = firstPage - block.firstPage;
+    const rule = isProof ? 'none' : this.#cacheRule;
+    if (first === 0) this.#cachePages = 0;
+    const { unneeded, cachePages } = await this.#reporter.report(
+      { block: block.name, first, pages, rule },
+      this.#call(),
+    );
+    this.#cachePages += cachePages;
+    this.#tell({ type: 'pageReport', firstPage, unneeded });
+    if (isLast) await this.#reporter.close(this.#call());
+  }
+
+  #call(): { timeoutMs: number; signal: AbortSignal } {
+    return { timeoutMs: CALL_TIMEOUT_MS, signal: this.#abandon.signal };
+  }
+}
