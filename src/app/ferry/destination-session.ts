@@ -21,6 +21,7 @@ import type { Logger } from '../../io/log/logger.ts';
 import { causeOf } from './cause.ts';
 import { IncomingGuest, type ReserveMessage } from './incoming-guest.ts';
 import { MachineDriver } from './machine-driver.ts';
+import type { SpareThreads } from './spare-threads.ts';
 import type { MigrationJournal } from './migration-journal.ts';
 import type { FerryHost } from './ports.ts';
 import { dialDestination } from './reservation.ts';
@@ -33,6 +34,7 @@ export type DestinationSessionParts = {
   readonly host: FerryHost;
   readonly journal: MigrationJournal;
   readonly log: Logger;
+  readonly threads: SpareThreads;
   readonly migrationId: string;
   readonly vm: string;
   /** The source's name, as its certificate says it. */
@@ -56,7 +58,7 @@ export class DestinationSession {
 
   constructor(parts: DestinationSessionParts, first: DestinationStep, connection: ControlConnection | null) {
     this.#parts = parts;
-    this.#guest = new IncomingGuest(parts.host, parts.migrationId, parts.vm, {
+    this.#guest = new IncomingGuest(parts, {
       failed: (error) => this.#tell({ type: 'failed', cause: causeOf(error) }),
       qemuGone: () => this.#tell({ type: 'qemuGone' }),
     });

@@ -15,10 +15,11 @@ import type { DestinationRecord, SourceRecord } from '../../core/machine/records
 import type { ObservedSource } from '../../core/machine/source-states.ts';
 import { startDestination } from '../../core/machine/destination-machine.ts';
 import { startSource } from '../../core/machine/source-machine.ts';
-import { defaultMigrationOptions } from '../../core/model/migration.ts';
+import { defaultLanes, defaultMigrationOptions } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
+import { cpuCount } from '../../io/hoststat/host-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { DestinationSession } from './destination-session.ts';
 import { FerryError } from './errors.ts';
@@ -26,6 +27,7 @@ import { MigrationJournal } from './migration-journal.ts';
 import { MigrationRecord } from './migration-record.ts';
 import type { FerryHost, LocalVm, MigrationRequest, RunningMigration } from './ports.ts';
 import { askDestination, dialDestination, reservationRequest } from './reservation.ts';
+import { SpareThreads } from './spare-threads.ts';
 import { SourceSession } from './source-session.ts';
 import { SourceVm } from './source-vm.ts';
 
@@ -38,11 +40,13 @@ export class Ferry {
   readonly #sources = new Map<string, SourceSession>();
   readonly #destinations = new Map<string, DestinationSession>();
   readonly #recovered: RunningMigration[] = [];
+  readonly #threads = new SpareThreads(defaultLanes(cpuCount()));
 
   private constructor(host: FerryHost, journal: MigrationJournal, log: Logger) {
     this.#host = host;
     this.#journal = journal;
     this.#log = log;
+    this.#threads.idle();
   }
 
   /** Throws JournalError when the journal cannot be read: nothing may be started then. */
@@ -137,11 +141,16 @@ export class Ferry {
         .filter((session) => session.stateName === 'discarding' || session.stateName === 'forgetting')
         .map(async (session) => await session.ended),
     );
+    await this.#threads.close();
     await this.#journal.close();
   }
 
-  #common(): { host: FerryHost; journal: MigrationJournal; log: Logger } {
-    return { host: this.#host, journal: this.#journal, log: this.#log };
+  #common(): { host: FerryHost; journal: MigrationJournal; log: Logger; threads: SpareThreads } {
+    return { host: this.#host, journal: this.#journal, log: this.#log, threads: this.#threads };
+  }
+
+  #ended(): void {
+    if (this.#sources.size + this.#destinations.size === 0) this.#threads.idle();
   }
 
   // --- as a source --------------------------------------------------------------------------------------------------
@@ -151,9 +160,11 @@ export class Ferry {
   }
 
   #keepSource(session: SourceSession): RunningMigration {
+    this.#threads.busy();
     this.#sources.set(session.id, session);
     const done = session.done.then((report) => {
       if (report.guest !== 'in doubt') this.#sources.delete(session.id);
+      this.#ended();
       return report;
     });
     return { id: session.id, view: () => session.view(), cancel: (reason) => session.cancel(reason), done };
@@ -236,8 +247,12 @@ export class Ferry {
   }
 
   #keepDestination(session: DestinationSession): DestinationSession {
+    this.#threads.busy();
     this.#destinations.set(session.migrationId, session);
-    void session.ended.then(() => this.#destinations.delete(session.migrationId));
+    void session.ended.then(() => {
+      this.#destinations.delete(session.migrationId);
+      this.#ended();
+    });
     return session;
   }
 

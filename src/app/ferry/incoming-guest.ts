@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { Worker } from 'node:worker_threads';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import { ownCpuMs, processCpuMs } from '../../io/hoststat/process-stat.ts';
-import { bootDestinationLanes, DestinationLanePool } from '../../io/lanes/destination-lane-pool.ts';
+import { DestinationLanePool } from '../../io/lanes/destination-lane-pool.ts';
 import { assertMemoryAccess } from '../../io/qemu/guest-memory.ts';
 import { isAlive } from '../../io/qemu/process.ts';
 import { QmpClient } from '../../io/qemu/qmp-client.ts';
@@ -15,6 +15,7 @@ import { FerryError } from './errors.ts';
 import { inspectGuestRam, memoryMap, type GuestRam } from './guest-ram.ts';
 import { IncomingQemu, startGuest } from './incoming-qemu.ts';
 import type { FerryHost, LocalVm } from './ports.ts';
+import type { SpareThreads } from './spare-threads.ts';
 
 export type ReserveMessage = MessageOf<'reserve'>;
 export type ReservationOffer = Omit<MessageOf<'reserved'>, 'type'>;
@@ -25,12 +26,20 @@ export type IncomingGuestEvents = {
   readonly qemuGone: () => void;
 };
 
+export type IncomingGuestParts = {
+  readonly host: FerryHost;
+  readonly migrationId: string;
+  readonly vm: string;
+  readonly threads: SpareThreads;
+};
+
 const MONITOR_TIMEOUT_MS = 10_000;
 
 export class IncomingGuest {
   readonly #host: FerryHost;
   readonly #migrationId: string;
   readonly #name: string;
+  readonly #threads: SpareThreads;
   readonly #events: IncomingGuestEvents;
   readonly #agentCpuAtStartMs = ownCpuMs();
   #vm: LocalVm | null;
@@ -43,10 +52,11 @@ export class IncomingGuest {
   #loadMs = 0;
   #closed = false;
 
-  constructor(host: FerryHost, migrationId: string, name: string, events: IncomingGuestEvents) {
+  constructor({ host, migrationId, vm, threads }: IncomingGuestParts, events: IncomingGuestEvents) {
     this.#host = host;
     this.#migrationId = migrationId;
-    this.#name = name;
+    this.#name = vm;
+    this.#threads = threads;
     this.#events = events;
     this.#vm = host.findIncoming(migrationId);
   }
@@ -63,7 +73,7 @@ export class IncomingGuest {
   async start(message: ReserveMessage, peerName: string): Promise<void> {
     await this.#host.reserve(message.request);
     // Both take their time, so both are started now.
-    const workers = bootDestinationLanes(message.lanes);
+    const workers = this.#threads.takeDestinationLanes(message.lanes);
     this.#booting = workers;
     const vm = await this.#host.startIncoming(this.#migrationId);
     this.#vm = vm;

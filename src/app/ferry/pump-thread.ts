@@ -35,6 +35,20 @@ export class PumpThread {
     this.#worker.on('exit', () => resolve());
   }
 
+  /** It has failed or was closed. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Whether it keeps the process alive. */
+  ref(): void {
+    this.#worker.ref();
+  }
+
+  unref(): void {
+    this.#worker.unref();
+  }
+
   start(init: PumpInit, onMessage: (message: FromPump) => void): void {
     this.#onMessage = onMessage;
     this.tell({ type: 'init', init });

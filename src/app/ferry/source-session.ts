@@ -30,9 +30,11 @@ import type { MigrationRecord } from './migration-record.ts';
 import type { FerryHost, MigrationRequest } from './ports.ts';
 import { reserveAtDestination, reserveMessage, type Reserved } from './reservation.ts';
 import { SourceLink } from './source-link.ts';
-import { PumpThread } from './pump-thread.ts';
+import type { PumpThread } from './pump-thread.ts';
+import type { SpareThreads } from './spare-threads.ts';
 import { SourceDataPlane } from './source-data-plane.ts';
 import type { SourceFacts, SourceVm } from './source-vm.ts';
+import { mismatchText } from './verification.ts';
 
 const RETRY_MS = 1_000;
 const WATCH_MS = 250;
@@ -52,6 +54,7 @@ export type SourceSessionParts = {
   readonly host: FerryHost;
   readonly journal: MigrationJournal;
   readonly log: Logger;
+  readonly threads: SpareThreads;
   readonly request: MigrationRequest;
   readonly source: SourceVm;
   readonly record: MigrationRecord;
@@ -246,7 +249,7 @@ export class SourceSession {
   async #reserve(): Promise<void> {
     const { host, request, source } = this.#parts;
     const signal = this.#abandon.signal;
-    const pump = new PumpThread(request.options.lanes);
+    const pump = this.#parts.threads.takePump(request.options.lanes);
     this.#pump = pump;
     const factsPromise = source.facts();
     this.#startPruning(factsPromise);
@@ -342,9 +345,7 @@ export class SourceSession {
       this.#tell({ type: 'drained' });
       return;
     }
-    const reason =
-      `Memory differs at the destination: ${mismatches.length} or more of ${pages} pages, the first is page ` +
-      `${mismatches[0]}. QEMU before 9.0 loses writes under software emulation; use a newer one or KVM`;
+    const reason = mismatchText(pages, mismatches);
     this.#tell({ type: 'failed', cause: { code: 'FERRY_VERIFY', reason } });
   }
 

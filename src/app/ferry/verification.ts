@@ -54,3 +54,11 @@ export class Verification {
     return { pages: this.#pages, mismatches: this.#mismatches.slice(0, MISMATCHES_NAMED_MAX) };
   }
 }
+
+/** For people; there is at least one mismatch. */
+export function mismatchText(pages: number, mismatches: readonly number[]): string {
+  return (
+    `Memory differs at the destination: ${mismatches.length} or more of ${pages} pages, the first is page ` +
+    `${mismatches[0]}. QEMU before 9.0 loses writes under software emulation; use a newer one or KVM`
+  );
+}
