@@ -13,6 +13,9 @@ export class SpareThreads {
   readonly #lanes: number;
   #pump: PumpThread | null = null;
   #destination: Worker[] | null = null;
+  readonly #dropDestination = (): void => {
+    this.#destination = null;
+  };
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -33,7 +36,7 @@ export class SpareThreads {
     const spare = lanes === this.#lanes ? this.#destination : null;
     if (spare === null) return bootDestinationLanes(lanes);
     this.#destination = null;
-    for (const worker of spare) worker.removeAllListeners('error').ref();
+    for (const worker of spare) worker.off('error', this.#dropDestination).ref();
     return spare;
   }
 
@@ -62,12 +65,8 @@ export class SpareThreads {
       this.#pump.unref();
     }
     if (this.#destination !== null) return;
-    const workers = bootDestinationLanes(this.#lanes);
-    this.#destination = workers;
-    // A thread that ends before its time is no spare; whoever needs one gets a new one, and hears of its failure.
-    const drop = (): void => {
-      if (this.#destination === workers) this.#destination = null;
-    };
-    for (const worker of workers) worker.once('error', drop).unref();
+    this.#destination = bootDestinationLanes(this.#lanes);
+    // A thread that fails before its time is no spare; whoever needs one gets a new one, and hears of its failure.
+    for (const worker of this.#destination) worker.once('error', this.#dropDestination).unref();
   }
 }
