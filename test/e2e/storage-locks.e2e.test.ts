@@ -146,6 +146,30 @@ for (const { qemu, format, disturbed } of variants) {
       },
     );
 
+    onlyDisturbed(
+      'a program that takes them in the gap of a switchover that then fails delays the guest, and does not cost it',
+      async (t) => {
+        const source = await pidThere(lab, 'a', guest.name);
+        const watched = await watch(t, 'a', 'b');
+        const { done } = lab.startMigrate(guest, 'a', 'b', ...BRISK);
+        const { destination } = await untilCopying(watched);
+        process.kill(destination, 'SIGSTOP');
+        await watched.free;
+        const other = await openImage(file, format, qemu);
+        t.after(async () => await other.close());
+        process.kill(destination, 'SIGKILL');
+        await sleep(FOREIGN_MS);
+        assert.equal(isExclusive(imageUse(source, file)), false, 'the guest does not run without its locks');
+        await other.close();
+        const { report } = await done;
+        assert.deepEqual([report.outcome, report.guest], ['failed', 'running at source'], lab.agentLogs());
+        await watched.end();
+        assertHolds(source, file);
+        assert.deepEqual(await lab.vmStates('b'), []);
+        await moreRecords(guest, 5);
+      },
+    );
+
     test('they pass to the destination, and are never held by both', async (t) => {
       const source = await pidThere(lab, 'a', guest.name);
       const watched = await watch(t, 'a', 'b');

@@ -29,6 +29,8 @@ import type { FromPump, PruneAnswer, PumpInit, PumpProgress, PumpTotals, ToPump 
 const TICK_MS = 5;
 const PROGRESS_MS = 200;
 const PING_COMMAND = 2;
+/** A stopped guest's stream is read at local speed, so its rest is a matter of milliseconds. */
+const FINISH_MS_MAX = 1_000;
 /** Side pages are forwarded during pre-copy in pieces of at most this many pages. */
 const SIDE_PART_PAGES = 512;
 
@@ -55,6 +57,10 @@ export class Pump implements VmStreamSink {
   #switchoverAsked = false;
   #drainedPosted = false;
   #verification: Verification | null = null;
+  #isGuestStopped = false;
+  #isShut = false;
+  /** Set while the rest of a given-up stream is read. */
+  #finishing: PromiseWithResolvers<void> | null = null;
   #ended = false;
 
   /** `workers`: the threads of the lanes, started ahead of time. */
@@ -75,7 +81,7 @@ export class Pump implements VmStreamSink {
     this.#nextIds = init.lanes.ports.map(() => 0);
     this.#reader = new VmStreamReader(this);
     this.#feed = new FeedSocket(init.socketPath, {
-      onChunk: (chunk) => this.#guard(() => this.#onChunk(chunk)),
+      onChunk: (chunk) => (this.#finishing === null ? this.#guard(() => this.#onChunk(chunk)) : this.#readRest(chunk)),
       onClosed: (error) => this.#onFeedClosed(error),
     });
     this.#lanes = this.#openLanes(workers);
@@ -106,6 +112,7 @@ export class Pump implements VmStreamSink {
         this.#tellQemu(switchoverAck());
         return;
       case 'shut':
+        this.#isShut = true;
         this.#tellQemu(shut(0), () => this.#post({ type: 'shutSent' }));
         return;
       case 'verify':
@@ -176,6 +183,7 @@ export class Pump implements VmStreamSink {
   switchoverStart(): void {}
 
   ramEndStarted(): void {
+    this.#isGuestStopped = true;
     this.#scheduler.vcpusStopped(performance.now());
     this.#post({ type: 'guestStopped', atMs: performance.timeOrigin + performance.now() });
   }
@@ -327,7 +335,36 @@ export class Pump implements VmStreamSink {
     this.#feed.write(bytes).then(done, (error: unknown) => this.#fail(error));
   }
 
+  /** Reads the stream to its end, which is near, and lets QEMU finish its migration: it closes the socket then. */
+  async #finishFeed(): Promise<void> {
+    this.#feed.hold(false);
+    if (this.#deviceState === null) await this.#readOn();
+    if (this.#deviceState === null) return;
+    const closed = this.#readOn();
+    await this.#feed.write(shut(0)).catch(() => undefined);
+    await closed;
+  }
+
+  /** Until the device state has come, or QEMU has closed its socket, or too much time has passed. */
+  async #readOn(): Promise<void> {
+    const finishing = Promise.withResolvers<void>();
+    this.#finishing = finishing;
+    const timer = setTimeout(() => finishing.resolve(), FINISH_MS_MAX);
+    await finishing.promise;
+    clearTimeout(timer);
+  }
+
+  #readRest(chunk: Uint8Array): void {
+    try {
+      this.#reader.push(chunk);
+      if (this.#deviceState !== null) this.#finishing?.resolve();
+    } catch {
+      this.#finishing?.resolve();
+    }
+  }
+
   #onFeedClosed(error: Error | null): void {
+    this.#finishing?.resolve();
     if (this.#ended) return;
     if (this.#reader.done) {
       this.#post({ type: 'feedClosed' });
@@ -355,10 +392,15 @@ export class Pump implements VmStreamSink {
     this.#post({ type: 'failed', code, message: describeError(error) });
   }
 
-  /** Ends it. Without a SHUT before, the source QEMU fails its migration and resumes the guest. */
+  /**
+   * Ends it. A running guest goes on. A stopped one is left in `postmigrate`, to be continued by QMP: a QEMU whose stream is cut
+   * resumes it by itself, even (7.2, 10.0) when another program holds the lock of its image by now, and aborts at its
+   * next write.
+   */
   async close(): Promise<void> {
     this.#ended = true;
     clearInterval(this.#timer);
+    if (this.#isGuestStopped && !this.#isShut) await this.#finishFeed();
     this.#feed.close();
     await this.#lanes.terminate();
     this.#post({ type: 'closed', totals: this.#totals() });
