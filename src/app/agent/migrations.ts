@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError } from '../../core/api/errors.ts';
 import type { MigrationEvent } from '../../core/api/events.ts';
 import type { MigrationState, ResolveWord, StartMigrationRequest } from '../../core/api/schemas.ts';
+import { AppError, describeError } from '../../core/base/errors.ts';
 import { defaultLanes } from '../../core/model/migration.ts';
 import type { MigrationView } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
@@ -62,7 +63,9 @@ export class Migrations {
     try {
       const lanes = wanted.options.lanes ?? defaultLanes(cpuCount());
       const request = { id, vm, destination, options: { ...wanted.options, lanes } };
-      const problems = await ferry.preflight(host, request);
+      const problems = await ferry.preflight(host, request).catch((error: unknown) => {
+        throw untouched(vm.name, error);
+      });
       if (problems.length > 0) throw refused(wanted, problems);
       if (signal.aborted || this.#stopping) {
         throw new ApiError(
@@ -180,6 +183,12 @@ function refused(wanted: StartMigrationRequest, problems: readonly Problem[]): A
     `VM "${wanted.vm}" cannot be moved to host "${wanted.destination}" (${problems.length} ` +
     `${problems.length === 1 ? 'problem' : 'problems'}); the guest was not touched.`;
   return new ApiError('PREFLIGHT_REFUSED', text, { vm: wanted.vm, destination: wanted.destination }, { problems });
+}
+
+/** What kept the checks from being made (a certificate, an unreachable host), with where the guest is. */
+function untouched(vm: string, error: unknown): unknown {
+  if (!(error instanceof AppError)) return error;
+  return new AppError(error.code, `VM "${vm}" was not moved, and not touched: ${describeError(error)}`, error.fields);
 }
 
 /** "20261121-073012-9f3a1c": sorts by time, short enough to type. */

@@ -20,6 +20,7 @@ import type { ControlConnection } from '../../io/link/control-connection.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { causeOf } from './cause.ts';
 import { IncomingGuest, type ReserveMessage } from './incoming-guest.ts';
+import { writeEntry } from './journal-effects.ts';
 import { MachineDriver } from './machine-driver.ts';
 import type { SpareThreads } from './spare-threads.ts';
 import type { MigrationJournal } from './migration-journal.ts';
@@ -165,7 +166,7 @@ export class DestinationSession {
   async #carryOut(effect: DestinationEffect): Promise<void> {
     switch (effect.type) {
       case 'journal':
-        return await this.#journal(effect.entry);
+        return this.#tell(await writeEntry(this.#parts, this.migrationId, effect.entry, () => isEarly(effect.entry)));
       case 'holdReservation':
         return await this.#hold();
       case 'tellReserved':
@@ -202,16 +203,6 @@ export class DestinationSession {
   }
 
   // --- effects ------------------------------------------------------------------------------------------------------
-
-  async #journal(entry: DestinationEntry): Promise<void> {
-    const result = await this.#parts.journal.append(this.migrationId, entry);
-    if (result.ok) return this.#tell({ type: 'journalled', entry: entry.type });
-    const { certain, reason } = result;
-    this.#parts.log.error('journal.failed', reason, { migration: this.migrationId, entry: entry.type, certain });
-    const early = entry.type === 'reserved' || entry.type === 'prepared';
-    if (!early) await sleep(RETRY_MS);
-    this.#tell({ type: 'journalFailed', entry: entry.type, certain, reason });
-  }
 
   async #hold(): Promise<void> {
     const { reserve } = this.#parts;
@@ -357,4 +348,9 @@ export class DestinationSession {
 function problemsOf(error: unknown): readonly Problem[] {
   if (!(error instanceof AppError) || !('problems' in error)) return [];
   return Array.isArray(error.problems) ? (error.problems as Problem[]) : [];
+}
+
+/** Written before this guest could be the only one: a failure still ends in an abort. */
+function isEarly({ type }: DestinationEntry): boolean {
+  return type === 'reserved' || type === 'prepared';
 }

@@ -5,10 +5,8 @@
  * came of it. It starts either with a new migration or, after a restart of the agent, with what the journal says.
  * Whatever happens, `done` is fulfilled with a report that says where the guest is.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../core/base/errors.ts';
 import { answerOf, canCancel, sourceEnded, stepSource } from '../../core/machine/source-machine.ts';
-import type { SourceEntry } from '../../core/machine/records.ts';
 import type {
   Cause,
   QueryAnswer,
@@ -24,6 +22,7 @@ import { ownCpuMs } from '../../io/hoststat/process-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { causeOf } from './cause.ts';
 import { GuestPruning, guestLayout } from './guest-pruning.ts';
+import { findCommit, writeEntry } from './journal-effects.ts';
 import { MachineDriver } from './machine-driver.ts';
 import type { MigrationJournal } from './migration-journal.ts';
 import type { MigrationRecord } from './migration-record.ts';
@@ -36,7 +35,6 @@ import { SourceDataPlane } from './source-data-plane.ts';
 import type { SourceFacts, SourceVm } from './source-vm.ts';
 import { mismatchText } from './verification.ts';
 
-const RETRY_MS = 1_000;
 const WATCH_MS = 250;
 /** A STOP event this long before the end of the stream belongs to the switchover. */
 const STOP_EVENT_MS_MAX = 1_000;
@@ -88,6 +86,7 @@ export class SourceSession {
   #stopSeenAtMs: number | null = null;
   #telling = false;
   #cpuAtStartMs = { agent: ownCpuMs(), qemu: 0 };
+  #loggedState: SourceState['name'] | null = null;
   #ending = false;
 
   constructor(parts: SourceSessionParts, first: SourceStep) {
@@ -170,9 +169,9 @@ export class SourceSession {
     const { source, journal } = this.#parts;
     switch (effect.type) {
       case 'journal':
-        return await this.#journal(effect.entry);
+        return this.#tell(await writeEntry(this.#parts, this.id, effect.entry, () => canCancel(this.#driver.state)));
       case 'rereadJournal':
-        return await this.#rereadJournal();
+        return this.#tell({ type: 'journalReread', commitFound: await findCommit(this.#parts, this.id) });
       case 'reserve':
         return await this.#reserve();
       case 'startFeed':
@@ -203,7 +202,11 @@ export class SourceSession {
   }
 
   #onState(state: SourceState): void {
-    this.#parts.log.debug('migration.stage', `Source is ${state.name}`, { migration: this.id, state: state.name });
+    // A state that only learnt something is not a new stage.
+    if (state.name !== this.#loggedState) {
+      this.#loggedState = state.name;
+      this.#parts.log.debug('migration.stage', `Source is ${state.name}`, { migration: this.id, state: state.name });
+    }
     if (state.name === 'reserving') this.#parts.record.clock.enter('reservation');
     if (state.name === 'copying') this.#parts.record.clock.enter('preCopy');
     if (state.name === 'fencing') this.#parts.record.clock.enter('commitment');
@@ -217,31 +220,6 @@ export class SourceSession {
     this.#pruning?.close();
     await this.#plane?.close();
     await this.#pump?.close();
-  }
-
-  // --- effects: journal ---------------------------------------------------------------------------------------------
-
-  async #journal(entry: SourceEntry): Promise<void> {
-    const result = await this.#parts.journal.append(this.id, entry);
-    if (result.ok) return this.#tell({ type: 'journalled', entry: entry.type });
-    const { certain, reason } = result;
-    this.#parts.log.error('journal.failed', reason, { migration: this.id, entry: entry.type, certain });
-    if (!canCancel(this.#driver.state)) await sleep(RETRY_MS);
-    this.#tell({ type: 'journalFailed', entry: entry.type, certain, reason });
-  }
-
-  async #rereadJournal(): Promise<void> {
-    for (;;) {
-      try {
-        await this.#parts.journal.reread();
-        break;
-      } catch (error) {
-        this.#parts.log.error('journal.failed', describeError(error), { migration: this.id });
-        await sleep(RETRY_MS);
-      }
-    }
-    const commitFound = this.#parts.journal.recordsOf(this.id).some((record) => record.type === 'commit');
-    this.#tell({ type: 'journalReread', commitFound });
   }
 
   // --- effects: up to the commit --------------------------------------------------------------------------------------
