@@ -1,5 +1,5 @@
 /** The slow, obvious twin of PageTable for property tests: sets of page numbers, no counters, no bitmaps. */
-import { laneOf, layOutBlocks, type PageBlock, type TableBlock } from './page-table.ts';
+import { laneOf, layOutBlocks, type PageBlock, type PageGroup, type TableBlock } from './page-table.ts';
 
 export class PageTableModel {
   readonly blocks: readonly TableBlock[];
@@ -24,8 +24,8 @@ export class PageTableModel {
   }
 
   /** The single pages that takeRuns takes, in order. */
-  take(lane: number, cursor: number, maxPages: number): number[] {
-    const ofLane = [...this.pending].filter((page) => laneOf(page, this.lanes) === lane).sort((a, b) => a - b);
+  take(lane: number, cursor: number, maxPages: number, group: PageGroup): number[] {
+    const ofLane = this.pendingOf(lane, group).sort((a, b) => a - b);
     const fromCursor = [...ofLane.filter((page) => page >= cursor), ...ofLane.filter((page) => page < cursor)];
     const taken = fromCursor.slice(0, maxPages);
     for (const page of taken) {
@@ -34,6 +34,11 @@ export class PageTableModel {
       this.sentBefore.add(page);
     }
     return taken;
+  }
+
+  pendingOf(lane: number, group: PageGroup): number[] {
+    const isWanted = (page: number) => group === 'all' || (group === 'dirtied') === this.namings.get(page)! > 1;
+    return [...this.pending].filter((page) => laneOf(page, this.lanes) === lane && isWanted(page));
   }
 
   get skippedZeroPages(): number {

@@ -12,7 +12,15 @@
  * - The counters equal what the bitmaps say; side blocks and the gaps between blocks are never pending.
  */
 import { assert } from '../base/assert.ts';
-import { countSetBits, maskOfWord, nextClearBit, nextSetBit, popCount } from './bitmap.ts';
+import {
+  countSetBits,
+  maskOfWord,
+  nextClearBit,
+  nextOtherBitWhere,
+  nextSetBit,
+  nextSetBitWhere,
+  popCount,
+} from './bitmap.ts';
 import { PagesError } from './errors.ts';
 import { BLOCKS_MAX, CHUNK_PAGES, LANES_MAX, PAGES_MAX } from './limits.ts';
 
@@ -27,6 +35,12 @@ export type PageBlock = {
 };
 
 export type TableBlock = Required<PageBlock> & { readonly index: number; readonly firstPage: number };
+
+/**
+ * Pending pages as MPLM divides them: `neverDirtied` were named once, as every page is by the first sweep; `dirtied` were
+ * named again, so the guest has written to them since the migration began.
+ */
+export type PageGroup = 'all' | 'neverDirtied' | 'dirtied';
 
 /** In place of a lane number: no lane carries the chunk. */
 const NO_LANE = 255;
@@ -67,13 +81,18 @@ export class PageTable {
   readonly #sentBefore: Uint32Array;
   readonly #everNamed: Uint32Array;
   readonly #dirtyCounts: Uint8Array;
+  /** Named after the first time: dirtyCounts > 0, as a bitmap. */
+  readonly #dirtied: Uint32Array;
   readonly #laneOfChunk: Uint8Array;
   readonly #startsZeroOfChunk: Uint8Array;
   readonly #pendingOfChunk: Uint16Array;
   readonly #pendingOfLane: Float64Array;
+  readonly #dirtiedOfChunk: Uint16Array;
+  readonly #dirtiedOfLane: Float64Array;
   readonly #byName: ReadonlyMap<string, TableBlock>;
 
   #pendingPages = 0;
+  #pendingDirtiedPages = 0;
   #namedPages = 0;
   #renamings = 0;
   #pendingNamings = 0;
@@ -99,10 +118,13 @@ export class PageTable {
     this.#sentBefore = new Uint32Array(this.spanPages / 32);
     this.#everNamed = new Uint32Array(this.spanPages / 32);
     this.#dirtyCounts = new Uint8Array(this.spanPages);
+    this.#dirtied = new Uint32Array(this.spanPages / 32);
     this.#laneOfChunk = new Uint8Array(chunks);
     this.#startsZeroOfChunk = new Uint8Array(chunks);
     this.#pendingOfChunk = new Uint16Array(chunks);
     this.#pendingOfLane = new Float64Array(lanes);
+    this.#dirtiedOfChunk = new Uint16Array(chunks);
+    this.#dirtiedOfLane = new Float64Array(lanes);
     for (const block of this.blocks) {
       const first = block.firstPage / CHUNK_PAGES;
       for (let chunk = first; chunk < first + Math.ceil(block.pageCount / CHUNK_PAGES); chunk++) {
@@ -114,6 +136,11 @@ export class PageTable {
 
   get pendingPages(): number {
     return this.#pendingPages;
+  }
+
+  /** Of pendingPages, those that were named once only. */
+  get pendingNeverDirtiedPages(): number {
+    return this.#pendingPages - this.#pendingDirtiedPages;
   }
 
   /** Pages that the feed named at least once, side blocks included. */
@@ -151,8 +178,11 @@ export class PageTable {
     return this.#unsentNamings - (this.#takenPages - this.#takenAgainPages);
   }
 
-  pendingPagesOfLane(lane: number): number {
-    return this.#pendingOfLane[lane] ?? 0;
+  pendingPagesOfLane(lane: number, group: PageGroup = 'all'): number {
+    const all = this.#pendingOfLane[lane] ?? 0;
+    if (group === 'all') return all;
+    const dirtied = this.#dirtiedOfLane[lane] ?? 0;
+    return group === 'dirtied' ? dirtied : all - dirtied;
   }
 
   isPending(global: number): boolean {
@@ -201,6 +231,10 @@ export class PageTable {
     if (known) {
       this.#renamings++;
       if (this.#dirtyCounts[global]! < 255) this.#dirtyCounts[global]!++;
+      if ((this.#dirtied[word]! & bit) === 0) {
+        this.#dirtied[word]! |= bit;
+        if ((this.#pending[word]! & bit) !== 0) this.#countDirtied(chunk, 1);
+      }
     } else {
       this.#everNamed[word]! |= bit;
       this.#namedPages++;
@@ -220,22 +254,37 @@ export class PageTable {
     this.#pendingOfLane[lane]!++;
     this.#pendingPages++;
     this.#pendingNamings++;
+    if (known) this.#countDirtied(chunk, 1);
     return true;
   }
 
+  /** So many pages of a carried chunk joined (or left, when negative) the pending pages of the dirtied group. Hot. */
+  #countDirtied(chunk: number, pages: number): void {
+    this.#dirtiedOfChunk[chunk]! += pages;
+    this.#dirtiedOfLane[this.#laneOfChunk[chunk]!]! += pages;
+    this.#pendingDirtiedPages += pages;
+  }
+
   /**
-   * Takes up to maxPages pending pages of a lane, going round memory from `cursor`, as pairs [first global page, page
-   * count] in `out`, and returns the numbers written. From here on they count as sent, and the caller must have their
-   * content read later than now. A run stays within one 2 MiB chunk, hence within one block and one lane. The cursor to go
-   * on from is the end of the last run, `out[n - 2] + out[n - 1]`. Hot: no allocation.
+   * Takes up to maxPages pending pages of a lane and group, going round memory from `cursor`, as pairs [first global page,
+   * page count] in `out` from index `start` on, and returns the index after the last. From here on they count as sent, and
+   * the caller must have their content read later than now. A run stays within one 2 MiB chunk, hence within one block and
+   * one lane. The cursor to go on from is the end of the last run, `out[n - 2] + out[n - 1]`. Hot: no allocation.
    */
-  takeRuns(lane: number, cursor: number, maxPages: number, out: Uint32Array): number {
-    if (this.pendingPagesOfLane(lane) === 0) return 0;
+  takeRuns(
+    lane: number,
+    cursor: number,
+    maxPages: number,
+    out: Uint32Array,
+    group: PageGroup = 'all',
+    outStart = 0,
+  ): number {
+    if (maxPages <= 0 || this.pendingPagesOfLane(lane, group) === 0) return outStart;
     const chunks = this.#laneOfChunk.length;
     const start = (cursor >>> 9) % chunks;
     let chunk = start + ((lane - (start % this.lanes) + this.lanes) % this.lanes);
     let from = chunk === start ? cursor & (CHUNK_PAGES - 1) : 0;
-    this.#outCount = 0;
+    this.#outCount = outStart;
     this.#pagesLeft = maxPages;
     // One visit more than the lane has chunks: the first chunk is seen again for what lies before the cursor.
     for (let visits = Math.ceil(chunks / this.lanes) + 1; visits > 0; visits--) {
@@ -243,8 +292,8 @@ export class PageTable {
         chunk = lane;
         from = 0;
       }
-      if (this.#pendingOfChunk[chunk]! > 0 && this.#laneOfChunk[chunk] === lane) {
-        this.#takeFromChunk(chunk, from, out);
+      if (this.#laneOfChunk[chunk] === lane && this.#pendingInChunk(chunk, group) > 0) {
+        this.#takeFromChunk(chunk, from, group, out);
         if (this.#pagesLeft === 0 || this.#outCount + 2 > out.length) break;
       }
       chunk += this.lanes;
@@ -253,18 +302,25 @@ export class PageTable {
     return this.#outCount;
   }
 
-  #takeFromChunk(chunk: number, from: number, out: Uint32Array): void {
+  #pendingInChunk(chunk: number, group: PageGroup): number {
+    const all = this.#pendingOfChunk[chunk]!;
+    if (group === 'all') return all;
+    return group === 'dirtied' ? this.#dirtiedOfChunk[chunk]! : all - this.#dirtiedOfChunk[chunk]!;
+  }
+
+  #takeFromChunk(chunk: number, from: number, group: PageGroup, out: Uint32Array): void {
     const end = (chunk + 1) * CHUNK_PAGES;
     let page = chunk * CHUNK_PAGES + from;
     while (this.#pagesLeft > 0 && this.#outCount + 2 <= out.length) {
-      const first = nextSetBit(this.#pending, page, end);
+      const first = this.#nextPending(group, page, end);
       if (first === end) return;
-      const after = nextClearBit(this.#pending, first, Math.min(end, first + this.#pagesLeft));
-      this.#markTaken(first, after);
+      const after = this.#endOfRun(group, first, Math.min(end, first + this.#pagesLeft));
+      const dirtied = this.#markTaken(first, after);
       const taken = after - first;
       this.#pendingOfChunk[chunk]! -= taken;
       this.#pendingOfLane[this.#laneOfChunk[chunk]!]! -= taken;
       this.#pendingPages -= taken;
+      if (dirtied > 0) this.#countDirtied(chunk, -dirtied);
       this.#takenPages += taken;
       this.#pagesLeft -= taken;
       out[this.#outCount++] = first;
@@ -273,13 +329,27 @@ export class PageTable {
     }
   }
 
-  #markTaken(first: number, after: number): void {
+  #nextPending(group: PageGroup, from: number, end: number): number {
+    if (group === 'all') return nextSetBit(this.#pending, from, end);
+    return nextSetBitWhere(this.#pending, this.#dirtied, group === 'dirtied' ? -1 : 0, from, end);
+  }
+
+  #endOfRun(group: PageGroup, from: number, end: number): number {
+    if (group === 'all') return nextClearBit(this.#pending, from, end);
+    return nextOtherBitWhere(this.#pending, this.#dirtied, group === 'dirtied' ? -1 : 0, from, end);
+  }
+
+  /** Returns how many of the pages are of the dirtied group. */
+  #markTaken(first: number, after: number): number {
+    let dirtied = 0;
     for (let index = first >>> 5; index <= (after - 1) >>> 5; index++) {
       const mask = maskOfWord(index, first, after);
       this.#takenAgainPages += popCount(this.#sentBefore[index]! & mask);
+      dirtied += popCount(this.#dirtied[index]! & mask);
       this.#pending[index]! &= ~mask;
       this.#sentBefore[index]! |= mask;
     }
+    return dirtied;
   }
 
   /** Throws AssertionError unless counters and bitmaps agree. Slow: for tests. */
@@ -294,6 +364,7 @@ export class PageTable {
       'the lanes share out all pending pages',
     );
     const perChunk = new Uint16Array(this.#laneOfChunk.length);
+    const dirtiedPerChunk = new Uint16Array(this.#laneOfChunk.length);
     const carried = new Uint8Array(this.spanPages);
     for (const block of this.blocks) {
       if (!block.side) carried.fill(1, block.firstPage, block.firstPage + block.pageCount);
@@ -302,6 +373,9 @@ export class PageTable {
     for (let page = 0; page < this.spanPages; page++) {
       const named = (this.#everNamed[page >>> 5]! & (1 << (page & 31))) !== 0;
       if (this.isPending(page)) perChunk[page >>> 9]!++;
+      const isDirtied = (this.#dirtied[page >>> 5]! & (1 << (page & 31))) !== 0;
+      assert(isDirtied === this.dirtyCount(page) > 0, 'dirtied says which dirty counts are not 0');
+      if (this.isPending(page) && isDirtied) dirtiedPerChunk[page >>> 9]!++;
       assert(carried[page] === 1 || !(this.isPending(page) || this.wasSent(page)), 'only carried pages are sent');
       assert(named || !(this.isPending(page) || this.wasSent(page)), 'only named pages are sent');
       if (named && carried[page] === 1 && !this.isPending(page) && !this.wasSent(page)) skipped++;
@@ -309,6 +383,10 @@ export class PageTable {
     assert(skipped === this.#skippedZeroPages, 'a named page is pending, sent, or skipped as zero');
     for (const [chunk, count] of perChunk.entries()) {
       assert(this.#pendingOfChunk[chunk] === count, `pending count of chunk ${chunk}`);
+      assert(this.#dirtiedOfChunk[chunk] === dirtiedPerChunk[chunk], `pending dirtied pages of chunk ${chunk}`);
     }
+    const sum = (counts: Iterable<number>): number => [...counts].reduce((total, count) => total + count, 0);
+    assert(sum(dirtiedPerChunk) === this.#pendingDirtiedPages, 'pendingDirtiedPages counts them');
+    assert(sum(this.#dirtiedOfLane) === this.#pendingDirtiedPages, 'the lanes share out the dirtied pages');
   }
 }
