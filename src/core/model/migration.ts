@@ -6,7 +6,7 @@
  * where a part of the system that fills it is not in use.
  */
 
-export const strategyNames = ['precopy'] as const;
+export const strategyNames = ['auto', 'precopy', 'mplm'] as const;
 export type StrategyName = (typeof strategyNames)[number];
 
 export const compressModes = ['none', 'lz'] as const;
@@ -20,6 +20,8 @@ export type MigrationOptions = {
   readonly maxBandwidthBytesPerSecond: number | null;
   readonly downtimeTargetMs: number;
   readonly maxRounds: number;
+  /** Strategy mplm: time between two dirty syncs. */
+  readonly intervalMs: number;
   readonly verify: boolean;
   /** Abort when the peer has not been heard of, or nothing moved, for this long. */
   readonly stallTimeoutMs: number;
@@ -40,6 +42,7 @@ export const defaultMigrationOptions: MigrationOptions = {
   maxBandwidthBytesPerSecond: null,
   downtimeTargetMs: 300,
   maxRounds: 30,
+  intervalMs: 3000,
   verify: false,
   stallTimeoutMs: 10_000,
 };

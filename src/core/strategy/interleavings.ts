@@ -4,9 +4,10 @@
  * equals the source's, and it always ends. `planted` puts a known mistake around the scheduler (never into it); the tests
  * prove that each of them is found.
  */
+import type { StrategyName } from '../model/migration.ts';
 import { PageTable } from '../pages/page-table.ts';
+import { createStrategy } from './create-strategy.ts';
 import * as limits from './limits.ts';
-import { createPrecopy } from './precopy.ts';
 import { Scheduler, type Orders } from './scheduler.ts';
 import { SimGuest } from './sim-guest.ts';
 import { SimQemu, type SimRecord } from './sim-qemu.ts';
@@ -23,6 +24,7 @@ export type PlantedMistake = (typeof plantedMistakes)[number];
 
 export type InterleavingOptions = {
   readonly seed: number;
+  readonly strategy: StrategyName;
   readonly lanes: number;
   readonly feedHold: 'strict' | 'paced';
   /** Pages that the guest writes per step at most. */
@@ -105,7 +107,10 @@ class World {
     const maxRounds = 1 + this.random.below(12);
     this.scheduler = new Scheduler({
       table: this.table,
-      strategy: createPrecopy(this.table, { downtimeTargetMs, maxRounds }),
+      strategy: createStrategy(
+        { strategy: options.strategy, downtimeTargetMs, maxRounds, intervalMs: 1 + this.random.below(300) },
+        this.table,
+      ),
       feedHold: options.feedHold,
       downtimeTargetMs,
       maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,

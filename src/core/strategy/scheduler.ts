@@ -24,6 +24,7 @@ import { LinkWindow } from './link-window.ts';
 import { Progress, timeToGoMs, type Work } from './progress.ts';
 import { RoundLog } from './round-log.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
+import { SwitchoverBound } from './switchover-bound.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 export type SchedulerOptions = {
@@ -74,6 +75,8 @@ export type SchedulerSnapshot = {
   readonly wireBytesPerSecond: number;
   /** The downtime if the guest were stopped now; null before the first measurement. */
   readonly predictedDowntimeMs: number | null;
+  /** Promised: the guest is stopped at the latest so long after the start; null when nothing is, or not yet. */
+  readonly boundMs: number | null;
   readonly feedPhase: FeedPhase;
   readonly switchoverReason: SwitchoverReason | null;
 };
@@ -92,6 +95,8 @@ export class Scheduler {
   readonly #bucket: TokenBucket;
   readonly #dirty = new DirtyHistory();
   readonly #log: RoundLog;
+  readonly #bound: SwitchoverBound;
+  readonly #startMs: number;
   readonly #progress = new Progress();
   /** Per lane, the batches not yet sent: their round, and how many of their pages had been sent before. */
   readonly #unsent: { roundIndex: number; againPages: number }[][];
@@ -107,6 +112,7 @@ export class Scheduler {
   #resentPages = 0;
   #wireBytes = 0;
   #hasClosedRounds = false;
+  /** The sync that was asked for came while pages were pending. */
   #isRefresh = false;
 
   constructor(options: SchedulerOptions) {
@@ -118,6 +124,8 @@ export class Scheduler {
     this.#link = new LinkWindow(table.lanes, options.batchPages, nowMs);
     this.#bucket = new TokenBucket(options.maxBandwidthBytesPerSecond, nowMs);
     this.#log = new RoundLog(nowMs);
+    this.#bound = new SwitchoverBound(nowMs);
+    this.#startMs = nowMs;
     this.#unsent = Array.from({ length: table.lanes }, () => []);
   }
 
@@ -142,6 +150,7 @@ export class Scheduler {
     if (this.#guest === 'stopped') return;
     this.#reason ??= 'QEMU stopped the guest by itself';
     this.#guest = 'stopped';
+    this.#strategy.guestStops();
     this.#feed.open();
     this.#log.close(this.#table.renamings, nowMs, 'stopAndCopy');
   }
@@ -204,6 +213,7 @@ export class Scheduler {
       if (!sweep.first && !this.#isRefresh) this.#dirty.add(sweep.sinceMs, pages);
       this.#isRefresh = false;
     }
+    if (this.#strategy.isBounded) this.#keepBound(nowMs);
     if (this.#guest === 'running') {
       if (this.#options.feedHold === 'paced') {
         if (sweep !== null) this.#atRoundEnd(nowMs);
@@ -241,6 +251,7 @@ export class Scheduler {
       wireBytes: this.#wireBytes,
       wireBytesPerSecond: this.#link.wireBytesPerSecond ?? 0,
       predictedDowntimeMs: this.#moment('roundEnd', nowMs).predictedDowntimeMs,
+      boundMs: this.#bound.boundMs,
       feedPhase: this.#feed.phase,
       switchoverReason: this.#reason,
     };
@@ -263,7 +274,12 @@ export class Scheduler {
     if (this.#table.pendingPages === 0) {
       this.#atRoundEnd(nowMs);
       if (this.#guest === 'running') this.#feed.release();
-    } else if (this.#wantsRefresh(nowMs)) {
+      return;
+    }
+    const unsentMs = this.#table.unsentPendingPages / this.#link.pagesPerMs;
+    const wish = this.#strategy.wantsSync(nowMs - this.#feed.freshSinceMs, unsentMs);
+    if (wish !== null) {
+      if (wish === 'round') this.#closeRound(nowMs);
       this.#isRefresh = true;
       this.#feed.release();
     } else if (this.#backlogPages() <= limits.STOP_DELAY_MS * this.#link.pagesPerMs) {
@@ -271,18 +287,31 @@ export class Scheduler {
     }
   }
 
-  /**
-   * While pages wait for their first turn, fresh namings cost nothing: what the guest wrote to them goes with that turn.
-   * Without them every page written before it was sent would be named in the next round and be sent twice.
-   */
-  #wantsRefresh(nowMs: number): boolean {
-    const unsentMs = this.#table.unsentPendingPages / this.#link.pagesPerMs;
-    return unsentMs >= limits.REFRESH_MS && nowMs - this.#feed.freshSinceMs >= limits.REFRESH_MS;
+  /** Promises a time until the stop once the rate is known, and asks the strategy all the time to keep it. */
+  #keepBound(nowMs: number): void {
+    const wireBytesPerSecond = this.#link.wireBytesPerSecond;
+    if (!this.#bound.isFinal && wireBytesPerSecond !== null) {
+      const { totalPages, namedPages, skippedZeroPages, takenPages, pendingNeverDirtiedPages } = this.#table;
+      const unnamedPages = this.#feed.phase === 'first' ? totalPages - namedPages : 0;
+      const facts = {
+        pagesPerMs: this.#link.pagesPerMs,
+        contentPages: totalPages - skippedZeroPages,
+        takenPages,
+        unsentPages: pendingNeverDirtiedPages + unnamedPages,
+        wireBytesPerMs: wireBytesPerSecond / 1000,
+        sweepLeftMs: (unnamedPages * (nowMs - this.#startMs)) / Math.max(1, namedPages),
+      };
+      this.#bound.promise(facts, nowMs);
+    }
+    if (this.#guest === 'running' && this.#feed.phase !== 'first') this.#consider(this.#moment('sending', nowMs));
   }
 
   #atRoundEnd(nowMs: number): void {
     this.#consider(this.#moment('roundEnd', nowMs));
-    if (this.#guest !== 'running') return;
+    if (this.#guest === 'running') this.#closeRound(nowMs);
+  }
+
+  #closeRound(nowMs: number): void {
     this.#log.close(this.#table.renamings, nowMs);
     this.#roundsBegun++;
   }
@@ -292,20 +321,32 @@ export class Scheduler {
     if (reason === null) return;
     this.#reason = reason;
     this.#guest = 'stopping';
+    this.#strategy.guestStops();
     this.#feed.open();
   }
 
-  /** The guest writes on until it has stopped, and the lanes go on sending. */
   #moment(at: Moment['at'], nowMs: number): Moment {
-    const round = this.#roundsBegun;
-    if (this.#dirty.isEmpty) return { at, round, leftPages: null, predictedDowntimeMs: null };
-    const { pagesPerMs } = this.#link;
-    const unsent = Math.max(0, this.#backlogPages() - limits.STOP_DELAY_MS * pagesPerMs);
-    const sinceSyncMs = nowMs - this.#feed.freshSinceMs + limits.STOP_DELAY_MS;
-    const leftPages = Math.min(this.#table.totalPages, unsent + this.#dirty.expectedPages(sinceSyncMs));
+    const { feedHold } = this.#options;
+    const leftPages = at === 'sending' || this.#dirty.isEmpty ? null : this.#leftPages(nowMs);
     // QEMU below 8.1 watches the target itself; here only the other rules may stop the guest.
-    const paced = this.#options.feedHold === 'paced';
-    return { at, round, leftPages, predictedDowntimeMs: paced ? null : this.#fixedDowntimeMs + leftPages / pagesPerMs };
+    const isKnown = leftPages !== null && feedHold === 'strict';
+    return {
+      at,
+      round: this.#roundsBegun,
+      leftPages,
+      predictedDowntimeMs: isKnown ? this.#fixedDowntimeMs + leftPages / this.#link.pagesPerMs : null,
+      neverDirtiedPages: this.#table.pendingNeverDirtiedPages,
+      pagesPerMs: this.#link.pagesPerMs,
+      boundLeftMs: this.#bound.leftMs(nowMs),
+      feedHold,
+    };
+  }
+
+  /** The guest writes on until it has stopped, and the lanes go on sending. */
+  #leftPages(nowMs: number): number {
+    const unsent = Math.max(0, this.#backlogPages() - limits.STOP_DELAY_MS * this.#link.pagesPerMs);
+    const sinceSyncMs = nowMs - this.#feed.freshSinceMs + limits.STOP_DELAY_MS;
+    return Math.min(this.#table.totalPages, unsent + this.#dirty.expectedPages(sinceSyncMs));
   }
 
   #work(): Work {

@@ -17,6 +17,7 @@ const usual: SimulationOptions = {
   wireBytesPerPage: 4096,
   downtimeTargetMs: 300,
   maxRounds: 30,
+  intervalMs: 3000,
   maxBandwidthBytesPerSecond: null,
 };
 

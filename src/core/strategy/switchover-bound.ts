@@ -1,0 +1,66 @@
+/**
+ * The promise of a bounded strategy: at the latest after so long the guest is stopped, however fast it writes.
+ *
+ * MPLM (Chanchio and Yaothanee) sends every page that holds something once, and beside each of them at most one that was
+ * dirtied: no more than twice what the guest holds. At a known rate that is a time:
+ *
+ *     left = max(2 x content - sent so far, at the rate of pages,    half and half until nothing is left
+ *                not sent once, incompressible, at the rate of bytes,     the dirtied ones given up for them
+ *                twice what the first sweep still takes)              nothing is known to be sent before it was named
+ *
+ * A page not named yet counts as content. So the promise is made early, as soon as the rate is known, and made once
+ * more, tighter, when the first sweep has told which pages are zero; it never gets looser. It holds while the link carries
+ * at least half of the bytes per second that it carried when the promise was made.
+ */
+import * as limits from './limits.ts';
+
+const PAGE_BYTES = 4096;
+
+export type BoundFacts = {
+  readonly pagesPerMs: number;
+  /** What a migration has to send at least once, pages not named yet included. */
+  readonly contentPages: number;
+  /** Handed to lanes so far, repeats included. */
+  readonly takenPages: number;
+  /** Not yet handed to a lane and not known to be dirtied. */
+  readonly unsentPages: number;
+  readonly wireBytesPerMs: number;
+  /** Time that the first sweep is expected to go on; 0 when it has ended. */
+  readonly sweepLeftMs: number;
+};
+
+export class SwitchoverBound {
+  readonly #startMs: number;
+  #deadlineMs: number | null = null;
+  #isFinal = false;
+
+  /** Times are counted from `startMs`, the beginning of the pre-copy. */
+  constructor(startMs: number) {
+    this.#startMs = startMs;
+  }
+
+  /** Whether `promise` still has something to say. */
+  get isFinal(): boolean {
+    return this.#isFinal;
+  }
+
+  /** From the beginning to the stop of the guest at most; null before the rate is known. */
+  get boundMs(): number | null {
+    return this.#deadlineMs === null ? null : this.#deadlineMs - this.#startMs;
+  }
+
+  leftMs(nowMs: number): number | null {
+    return this.#deadlineMs === null ? null : this.#deadlineMs - nowMs;
+  }
+
+  /** To be told of a rate that is measured; only the first call, and the first after the first sweep, count. */
+  promise(facts: BoundFacts, nowMs: number): void {
+    const isLast = facts.sweepLeftMs === 0;
+    if (this.#isFinal || nowMs - this.#startMs < limits.BOUND_AFTER_MS || (this.#deadlineMs !== null && !isLast)) return;
+    const halfAndHalfMs = Math.max(0, 2 * facts.contentPages - facts.takenPages) / facts.pagesPerMs;
+    const onceMs = (facts.unsentPages * PAGE_BYTES) / facts.wireBytesPerMs;
+    const leftMs = Math.max(halfAndHalfMs, onceMs, 2 * facts.sweepLeftMs) * limits.BOUND_SLACK + limits.STOP_DELAY_MS;
+    this.#deadlineMs = Math.min(this.#deadlineMs ?? Infinity, nowMs + leftMs);
+    this.#isFinal = isLast;
+  }
+}
