@@ -14,13 +14,18 @@ import * as limits from './limits.ts';
 import { ShrinkingRounds } from './shrinking-rounds.ts';
 import { refreshWhileUnsent, type Moment, type Strategy, type SwitchoverReason } from './strategy.ts';
 
-const PATIENCE_ROUNDS = 2;
+const PATIENCE_ROUNDS = 1;
+/** Rounds added for less downtime although the target is met. A guess that did not come true is not made for ever. */
+const FURTHER_ROUNDS_MAX = 2;
+/** A millisecond of downtime is worth so many of total time. */
+const DOWNTIME_WORTH = 2;
 
 export type AutoOptions = { readonly downtimeTargetMs: number; readonly maxRounds: number };
 
 export function createAuto(table: PageTable, options: AutoOptions): Strategy {
   const coldCursors = new Float64Array(table.lanes);
   const dirtiedCursors = new Float64Array(table.lanes);
+  let furtherRounds = 0;
   const rounds = new ShrinkingRounds(PATIENCE_ROUNDS);
 
   /** Hot: no allocation. */
@@ -32,6 +37,20 @@ export function createAuto(table: PageTable, options: AutoOptions): Strategy {
     const all = table.takeRuns(lane, dirtiedCursors[lane]!, left, out, 'dirtied', count);
     if (all > count) dirtiedCursors[lane] = out[all - 2]! + out[all - 1]!;
     return all;
+  }
+
+  /**
+   * A further round sends now what would be sent while the guest is stopped, and costs a sync and what is dirtied
+   * meanwhile: cheap as long as that is much less.
+   */
+  function isWorthARound({ leftPages, nextLeftPages, pagesPerMs, at, round }: Moment, leftMs: number): boolean {
+    if (leftPages === null || nextLeftPages === null) return false;
+    if (furtherRounds >= FURTHER_ROUNDS_MAX || round >= options.maxRounds) return false;
+    const savedMs = (leftPages - nextLeftPages) / pagesPerMs;
+    const costMs = nextLeftPages / pagesPerMs + limits.SYNC_MS;
+    if (savedMs * DOWNTIME_WORTH < costMs || leftPages / pagesPerMs + limits.SYNC_MS > leftMs) return false;
+    if (at === 'roundEnd') furtherRounds++;
+    return true;
   }
 
   function atRoundEnd(moment: Moment, leftMs: number): SwitchoverReason | null {
@@ -47,9 +66,11 @@ export function createAuto(table: PageTable, options: AutoOptions): Strategy {
     pick,
     decide: (moment) => {
       const { predictedDowntimeMs, boundLeftMs } = moment;
-      if (predictedDowntimeMs !== null && predictedDowntimeMs <= options.downtimeTargetMs) return 'downtime target met';
-      const leftMs = boundLeftMs === null ? Infinity : boundLeftMs - limits.STOP_DELAY_MS;
+      const leftMs = boundLeftMs === null ? Infinity : boundLeftMs - limits.BOUND_STOP_MS;
       if (leftMs <= 0) return 'time bound reached';
+      if (predictedDowntimeMs !== null && predictedDowntimeMs <= options.downtimeTargetMs) {
+        return isWorthARound(moment, leftMs) ? null : 'downtime target met';
+      }
       return moment.at === 'roundEnd' ? atRoundEnd(moment, leftMs) : null;
     },
     wantsSync: refreshWhileUnsent,

@@ -51,7 +51,7 @@ export function createMplm(table: PageTable, { intervalMs }: MplmOptions): Strat
 
   function decide(moment: Moment): SwitchoverReason | null {
     ({ feedHold } = moment);
-    const leftMs = moment.boundLeftMs === null ? Infinity : moment.boundLeftMs - limits.STOP_DELAY_MS;
+    const leftMs = moment.boundLeftMs === null ? Infinity : moment.boundLeftMs - limits.BOUND_STOP_MS;
     if (feedHold === 'paced') {
       const isThrough = moment.at === 'roundEnd' && moment.round >= PACED_SWEEPS;
       return isThrough ? 'never-dirtied pages all sent' : leftMs <= 0 ? 'time bound reached' : null;

@@ -107,6 +107,8 @@ export class Scheduler {
   #fixedDowntimeMs = limits.FIXED_DOWNTIME_MS;
   #roundsBegun = 1;
   #namingsAtSweepEnd = 0;
+  #renamingsAtSweepEnd = 0;
+  #dirtyPagesPerSecond = 0;
   #dataPages = 0;
   #zeroPages = 0;
   #resentPages = 0;
@@ -212,6 +214,7 @@ export class Scheduler {
       // A refresh names only what is not pending anyway, which says too little about the guest.
       if (!sweep.first && !this.#isRefresh) this.#dirty.add(sweep.sinceMs, pages);
       this.#isRefresh = false;
+      if (!sweep.first) this.#noteDirtyRate(sweep.sinceMs);
     }
     if (this.#strategy.isBounded) this.#keepBound(nowMs);
     if (this.#guest === 'running') {
@@ -247,7 +250,7 @@ export class Scheduler {
       },
       pagesPending: this.#table.pendingPages,
       pagesInFlight: this.#link.inFlightPages,
-      dirtyPagesPerSecond: this.#dirty.pagesPerSecond,
+      dirtyPagesPerSecond: this.#dirtyPagesPerSecond,
       wireBytes: this.#wireBytes,
       wireBytesPerSecond: this.#link.wireBytesPerSecond ?? 0,
       predictedDowntimeMs: this.#moment('roundEnd', nowMs).predictedDowntimeMs,
@@ -287,6 +290,13 @@ export class Scheduler {
     }
   }
 
+  /** Pages named again since the last sweep's end, the pending ones included: the guest wrote to each of them. */
+  #noteDirtyRate(sinceMs: number): void {
+    const pages = this.#table.renamings - this.#renamingsAtSweepEnd;
+    this.#renamingsAtSweepEnd = this.#table.renamings;
+    this.#dirtyPagesPerSecond = (pages / Math.max(1, sinceMs)) * 1000;
+  }
+
   /** Promises a time until the stop once the rate is known, and asks the strategy all the time to keep it. */
   #keepBound(nowMs: number): void {
     const wireBytesPerSecond = this.#link.wireBytesPerSecond;
@@ -296,9 +306,10 @@ export class Scheduler {
       const facts = {
         pagesPerMs: this.#link.pagesPerMs,
         contentPages: totalPages - skippedZeroPages,
-        takenPages,
+        placedPages: takenPages - this.#link.inFlightPages,
+        inFlightPages: this.#link.inFlightPages,
         unsentPages: pendingNeverDirtiedPages + unnamedPages,
-        wireBytesPerMs: wireBytesPerSecond / 1000,
+        wireBytesPerMs: Math.min(wireBytesPerSecond, this.#options.maxBandwidthBytesPerSecond ?? Infinity) / 1000,
         sweepLeftMs: (unnamedPages * (nowMs - this.#startMs)) / Math.max(1, namedPages),
       };
       this.#bound.promise(facts, nowMs);
@@ -334,6 +345,7 @@ export class Scheduler {
       at,
       round: this.#roundsBegun,
       leftPages,
+      nextLeftPages: leftPages === null ? null : this.#nextLeftPages(leftPages),
       predictedDowntimeMs: isKnown ? this.#fixedDowntimeMs + leftPages / this.#link.pagesPerMs : null,
       neverDirtiedPages: this.#table.pendingNeverDirtiedPages,
       pagesPerMs: this.#link.pagesPerMs,
@@ -349,6 +361,11 @@ export class Scheduler {
     return Math.min(this.#table.totalPages, unsent + this.#dirty.expectedPages(sinceSyncMs));
   }
 
+  /** After a further round, which sends those and begins with a sync. */
+  #nextLeftPages(leftPages: number): number {
+    return this.#dirty.expectedPages(leftPages / this.#link.pagesPerMs + limits.SYNC_MS + limits.STOP_DELAY_MS);
+  }
+
   #work(): Work {
     const { totalPages, namedPages, pendingNamings, takenPages } = this.#table;
     // Of what the first sweep has not named yet, as much is taken to have content as of what it has.
@@ -358,7 +375,7 @@ export class Scheduler {
     return {
       donePages: takenPages - this.#link.inFlightPages,
       leftPages: this.#backlogPages() + unnamed * contentShare,
-      dirtyPagesPerSecond: this.#guest === 'stopped' ? 0 : this.#dirty.pagesPerSecond,
+      dirtyPagesPerSecond: this.#guest === 'stopped' ? 0 : this.#dirtyPagesPerSecond,
       pagesPerMs: this.#link.pagesPerMs,
       fixedMs: this.#fixedDowntimeMs + stoppingMs,
     };

@@ -30,6 +30,8 @@ export type Moment = {
   readonly round: number;
   /** Pages that would travel while the guest is stopped if it were stopped now; null when that is not known. */
   readonly leftPages: number | null;
+  /** What a further round would leave; null when leftPages is. */
+  readonly nextLeftPages: number | null;
   /** The downtime of stopping now; null when that is not known, and while QEMU itself watches the target. */
   readonly predictedDowntimeMs: number | null;
   /** Pending pages that the guest is not known to have written since the migration began. */

@@ -4,9 +4,9 @@
  * MPLM (Chanchio and Yaothanee) sends every page that holds something once, and beside each of them at most one that was
  * dirtied: no more than twice what the guest holds. At a known rate that is a time:
  *
- *     left = max(2 x content - sent so far, at the rate of pages,    half and half until nothing is left
- *                not sent once, incompressible, at the rate of bytes,     the dirtied ones given up for them
- *                twice what the first sweep still takes)              nothing is known to be sent before it was named
+ *     left = max(2 x content - placed so far, at the rate of pages,     half and half until nothing is left
+ *                not placed once, incompressible, at the rate of bytes,   the dirtied ones given up for them
+ *                twice what the first sweep still takes)                  no page is sent before it was named
  *
  * A page not named yet counts as content. So the promise is made early, as soon as the rate is known, and made once
  * more, tighter, when the first sweep has told which pages are zero; it never gets looser. It holds while the link carries
@@ -20,8 +20,9 @@ export type BoundFacts = {
   readonly pagesPerMs: number;
   /** What a migration has to send at least once, pages not named yet included. */
   readonly contentPages: number;
-  /** Handed to lanes so far, repeats included. */
-  readonly takenPages: number;
+  /** At the destination so far, repeats included. */
+  readonly placedPages: number;
+  readonly inFlightPages: number;
   /** Not yet handed to a lane and not known to be dirtied. */
   readonly unsentPages: number;
   readonly wireBytesPerMs: number;
@@ -56,10 +57,11 @@ export class SwitchoverBound {
   /** To be told of a rate that is measured; only the first call, and the first after the first sweep, count. */
   promise(facts: BoundFacts, nowMs: number): void {
     const isLast = facts.sweepLeftMs === 0;
-    if (this.#isFinal || nowMs - this.#startMs < limits.BOUND_AFTER_MS || (this.#deadlineMs !== null && !isLast)) return;
-    const halfAndHalfMs = Math.max(0, 2 * facts.contentPages - facts.takenPages) / facts.pagesPerMs;
-    const onceMs = (facts.unsentPages * PAGE_BYTES) / facts.wireBytesPerMs;
-    const leftMs = Math.max(halfAndHalfMs, onceMs, 2 * facts.sweepLeftMs) * limits.BOUND_SLACK + limits.STOP_DELAY_MS;
+    if (this.#isFinal || nowMs - this.#startMs < limits.BOUND_AFTER_MS || (this.#deadlineMs !== null && !isLast))
+      return;
+    const halfAndHalfMs = Math.max(0, 2 * facts.contentPages - facts.placedPages) / facts.pagesPerMs;
+    const onceMs = ((facts.unsentPages + facts.inFlightPages) * PAGE_BYTES) / facts.wireBytesPerMs;
+    const leftMs = Math.max(halfAndHalfMs, onceMs, 2 * facts.sweepLeftMs) * limits.BOUND_SLACK + limits.BOUND_STOP_MS;
     this.#deadlineMs = Math.min(this.#deadlineMs ?? Infinity, nowMs + leftMs);
     this.#isFinal = isLast;
   }
