@@ -1,6 +1,7 @@
 /** The report of a migration as a table for people. Pure. */
 import { stageNames } from '../../core/model/migration.ts';
 import type { CpuMs, MigrationReport, RoundReport, StageName } from '../../core/model/migration.ts';
+import { switchoverText } from '../../core/model/switchover.ts';
 import { formatBytes, formatMs, formatRate, PAGE_BYTES } from '../../core/model/units.ts';
 import { outcomeText, stageWords } from './migration-words.ts';
 import { formatTable } from './table.ts';
@@ -75,10 +76,14 @@ function factTable(report: MigrationReport): string[] {
     ['pages', kinds.join(', ')],
     ['CPU time', `source ${cpuText(cpuMs.source)}; destination ${cpuText(cpuMs.destination)}`],
     ['verified', report.verified ? 'every page is equal on both sides' : 'no'],
-    ['ended because', report.reason],
+    ['ended because', whyEnded(report)],
     ['migration', `${report.id}, strategy ${report.strategy}, compression ${options.compress}, ${options.lanes} lanes`],
   ];
   return formatTable(['', ''], rows, 'll').slice(1);
+}
+
+function whyEnded({ outcome, reason, switchover }: MigrationReport): string {
+  return outcome === 'completed' && switchover !== null ? switchoverText(switchover) : reason;
 }
 
 function cpuText({ agent, qemu }: CpuMs): string {

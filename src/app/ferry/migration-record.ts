@@ -111,6 +111,7 @@ export class MigrationRecord {
       progress: this.#end?.outcome === 'completed' ? 1 : Math.min(0.99, progress?.progress ?? 0),
       timeToGoMs: ended ? 0 : (progress?.timeToGoMs ?? null),
       round: progress?.round ?? 0,
+      boundMs: progress?.boundMs ?? null,
       pagesTotal: this.#totals?.pages.total ?? progress?.pagesTotal ?? 0,
       pagesPending: progress?.pagesPending ?? 0,
       dirtyPagesPerSecond: progress?.dirtyPagesPerSecond ?? 0,
@@ -138,7 +139,7 @@ export class MigrationRecord {
         verify: options.verify,
       },
       ...end,
-      reason: end.outcome === 'completed' ? (this.#totals?.switchoverReason ?? end.reason) : end.reason,
+      reason: end.outcome === 'completed' ? (this.#totals?.switchover?.reason ?? end.reason) : end.reason,
       totalMs: Object.values(stagesMs).reduce((sum, ms) => sum + ms, 0),
       downtimeMs: end.outcome === 'completed' ? this.#downtimeMs : null,
       stagesMs,
@@ -147,6 +148,7 @@ export class MigrationRecord {
       bytes: this.#totals?.bytes ?? { wire: this.#progress?.wireBytes ?? 0, raw: 0 },
       cpuMs: this.#cpuMs,
       verified: this.#verified,
+      switchover: this.#totals?.switchover ?? null,
       predicted: null,
     };
   }

@@ -5,6 +5,7 @@
  * and the lanes. The session owns QMP, the control connection and the transaction.
  */
 import type { MigrationOptions, PageCounts, RoundReport } from '../../core/model/migration.ts';
+import type { SwitchoverReport } from '../../core/model/switchover.ts';
 import type { LaneTls, MemoryMap } from '../../io/lanes/lane-protocol.ts';
 
 export type PumpBlock = {
@@ -43,6 +44,7 @@ export type PumpProgress = {
   readonly progress: number;
   readonly timeToGoMs: number | null;
   readonly round: number;
+  readonly boundMs: number | null;
   readonly pagesTotal: number;
   readonly pagesPending: number;
   readonly dirtyPagesPerSecond: number;
@@ -51,8 +53,8 @@ export type PumpProgress = {
 };
 
 export type PumpTotals = {
-  /** Which stop rule ended the pre-copy; null before. */
-  readonly switchoverReason: string | null;
+  /** How the pre-copy ended; null before. */
+  readonly switchover: SwitchoverReport | null;
   readonly rounds: readonly RoundReport[];
   readonly pages: PageCounts;
   readonly bytes: { readonly wire: number; readonly raw: number };
@@ -76,7 +78,7 @@ export type FromPump =
   /** Pages of side blocks as a legal RAM section part, to be fed to the destination QEMU as it is. */
   | { readonly type: 'sidePart'; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly type: 'progress'; readonly progress: PumpProgress }
-  | { readonly type: 'switchoverWanted'; readonly reason: string }
+  | { readonly type: 'switchoverWanted'; readonly switchover: SwitchoverReport }
   /** QEMU began its END section: the guest's CPUs are stopped. `atMs` is in performance.timeOrigin + now() time. */
   | { readonly type: 'guestStopped'; readonly atMs: number }
   /** Every page is placed at the destination and the device state is complete. */

@@ -126,6 +126,7 @@ export const migrationViewSchema = z.object({
   progress: z.number().min(0).max(1),
   timeToGoMs: millis.nullable(),
   round: count,
+  boundMs: millis.nullable(),
   pagesTotal: count,
   pagesPending: count,
   dirtyPagesPerSecond: z.number().min(0),
@@ -187,6 +188,15 @@ export const migrationReportSchema = z.object({
   bytes: z.object({ wire: count, raw: count }),
   cpuMs: z.object({ source: cpuMsSchema, destination: cpuMsSchema }),
   verified: z.boolean(),
+  switchover: z
+    .object({
+      reason: z.string(),
+      afterMs: millis,
+      rounds: count,
+      boundMs: millis.nullable(),
+      expectedDowntimeMs: millis.nullable(),
+    })
+    .nullable(),
   predicted: z.null(),
 }) satisfies z.ZodType<MigrationReport>;
 

@@ -6,6 +6,8 @@
  * where a part of the system that fills it is not in use.
  */
 
+import type { SwitchoverReport } from './switchover.ts';
+
 export const strategyNames = ['auto', 'precopy', 'mplm'] as const;
 export type StrategyName = (typeof strategyNames)[number];
 
@@ -104,6 +106,8 @@ export type MigrationView = {
   readonly progress: number;
   readonly timeToGoMs: number | null;
   readonly round: number;
+  /** Promised: from the beginning of the pre-copy to the guest's stop at most; null without a promise, or before it. */
+  readonly boundMs: number | null;
   readonly pagesTotal: number;
   readonly pagesPending: number;
   readonly dirtyPagesPerSecond: number;
@@ -144,5 +148,7 @@ export type MigrationReport = {
   readonly cpuMs: { readonly source: CpuMs; readonly destination: CpuMs };
   /** true: every page was compared and equal; false: not asked for, or not reached. */
   readonly verified: boolean;
+  /** Null when the guest was not stopped. */
+  readonly switchover: SwitchoverReport | null;
   readonly predicted: null;
 };

@@ -270,7 +270,7 @@ export function runInterleaving(options: InterleavingOptions): InterleavingResul
     steps++;
   }
   world.table.checkInvariants();
-  const { switchoverReason, rounds } = world.scheduler.snapshot(steps);
+  const { switchover, rounds } = world.scheduler.snapshot(steps);
   const ended = steps < STEPS_MAX;
-  return { ended, steps, wrongPages: world.wrongPages(), reason: switchoverReason, rounds: rounds.length };
+  return { ended, steps, wrongPages: world.wrongPages(), reason: switchover?.reason ?? null, rounds: rounds.length };
 }

@@ -16,6 +16,7 @@
  */
 import { assert } from '../base/assert.ts';
 import type { PageCounts, RoundReport } from '../model/migration.ts';
+import type { SwitchoverReport } from '../model/switchover.ts';
 import type { PageTable } from '../pages/page-table.ts';
 import { DirtyHistory } from './dirty-history.ts';
 import { FeedRegulator, type FeedHold, type FeedPhase } from './feed-regulator.ts';
@@ -78,7 +79,8 @@ export type SchedulerSnapshot = {
   /** Promised: the guest is stopped at the latest so long after the start; null when nothing is, or not yet. */
   readonly boundMs: number | null;
   readonly feedPhase: FeedPhase;
-  readonly switchoverReason: SwitchoverReason | null;
+  /** Null until the strategy, or QEMU, wants the guest stopped. */
+  readonly switchover: SwitchoverReport | null;
 };
 
 /** QEMU's own limit in a paced migration: half of the target is left to our backlog and the fixed part. */
@@ -103,7 +105,7 @@ export class Scheduler {
 
   #guest: 'running' | 'stopping' | 'stopped' = 'running';
   #feedHasEnded = false;
-  #reason: SwitchoverReason | null = null;
+  #switchover: (SwitchoverReport & { readonly reason: SwitchoverReason }) | null = null;
   #fixedDowntimeMs = limits.FIXED_DOWNTIME_MS;
   #roundsBegun = 1;
   #namingsAtSweepEnd = 0;
@@ -150,7 +152,12 @@ export class Scheduler {
   /** The END of the RAM section began: the guest is stopped. */
   vcpusStopped(nowMs: number): void {
     if (this.#guest === 'stopped') return;
-    this.#reason ??= 'QEMU stopped the guest by itself';
+    this.#switchover = {
+      reason: 'QEMU stopped the guest by itself',
+      ...this.#switchover,
+      ...this.#switchoverAt(nowMs),
+      expectedDowntimeMs: this.#switchover?.expectedDowntimeMs ?? null,
+    };
     this.#guest = 'stopped';
     this.#strategy.guestStops();
     this.#feed.open();
@@ -227,7 +234,8 @@ export class Scheduler {
       this.#hasClosedRounds = true;
       this.#log.close(this.#table.renamings, nowMs);
     }
-    return { feed: this.#feedOrder(), switchover: this.#guest === 'stopping' ? this.#reason : null, drained };
+    const switchover = this.#guest === 'stopping' ? (this.#switchover?.reason ?? null) : null;
+    return { feed: this.#feedOrder(), switchover, drained };
   }
 
   snapshot(nowMs: number): SchedulerSnapshot {
@@ -256,7 +264,7 @@ export class Scheduler {
       predictedDowntimeMs: this.#moment('roundEnd', nowMs).predictedDowntimeMs,
       boundMs: this.#bound.boundMs,
       feedPhase: this.#feed.phase,
-      switchoverReason: this.#reason,
+      switchover: this.#switchover,
     };
   }
 
@@ -286,7 +294,7 @@ export class Scheduler {
       this.#isRefresh = true;
       this.#feed.release();
     } else if (this.#backlogPages() <= limits.STOP_DELAY_MS * this.#link.pagesPerMs) {
-      this.#consider(this.#moment('approach', nowMs));
+      this.#consider(this.#moment('approach', nowMs), nowMs);
     }
   }
 
@@ -314,11 +322,12 @@ export class Scheduler {
       };
       this.#bound.promise(facts, nowMs);
     }
-    if (this.#guest === 'running' && this.#feed.phase !== 'first') this.#consider(this.#moment('sending', nowMs));
+    if (this.#guest === 'running' && this.#feed.phase !== 'first')
+      this.#consider(this.#moment('sending', nowMs), nowMs);
   }
 
   #atRoundEnd(nowMs: number): void {
-    this.#consider(this.#moment('roundEnd', nowMs));
+    this.#consider(this.#moment('roundEnd', nowMs), nowMs);
     if (this.#guest === 'running') this.#closeRound(nowMs);
   }
 
@@ -327,13 +336,18 @@ export class Scheduler {
     this.#roundsBegun++;
   }
 
-  #consider(moment: Moment): void {
+  #consider(moment: Moment, nowMs: number): void {
     const reason = this.#strategy.decide(moment);
     if (reason === null) return;
-    this.#reason = reason;
+    const { predictedDowntimeMs } = this.#moment('approach', nowMs);
+    this.#switchover = { reason, ...this.#switchoverAt(nowMs), expectedDowntimeMs: predictedDowntimeMs };
     this.#guest = 'stopping';
     this.#strategy.guestStops();
     this.#feed.open();
+  }
+
+  #switchoverAt(nowMs: number): Pick<SwitchoverReport, 'afterMs' | 'rounds' | 'boundMs'> {
+    return { afterMs: nowMs - this.#startMs, rounds: this.#roundsBegun, boundMs: this.#bound.boundMs };
   }
 
   #moment(at: Moment['at'], nowMs: number): Moment {

@@ -54,7 +54,7 @@ const MB20 = 20e6 / 4096 / 1000;
 test('an idle guest takes one round and no downtime beyond the fixed part', () => {
   const { last, downtimeMs, totalMs } = run({});
   assert.equal(last.rounds.length, 1);
-  assert.equal(last.switchoverReason, 'downtime target met');
+  assert.equal(last.switchover?.reason, 'downtime target met');
   assert.equal(last.pages.resent, 0);
   assert.ok(downtimeMs <= 70, `downtime ${downtimeMs}`);
   assert.ok(totalMs < (GIB_PAGES * 4096) / 125e3 + 150, `total ${totalMs}: the link was busy all the time`);
@@ -63,7 +63,7 @@ test('an idle guest takes one round and no downtime beyond the fixed part', () =
 test('20 MB/s over 1 Gbit/s ends within a few rounds, near the predicted downtime', () => {
   const { last, downtimeMs, predictedDowntimeMs } = run({ workload: { pagesPerMs: MB20 } });
   assert.ok(last.rounds.length <= 5, `${last.rounds.length} rounds`);
-  assert.equal(last.switchoverReason, 'downtime target met');
+  assert.equal(last.switchover?.reason, 'downtime target met');
   assert.ok(downtimeMs <= 300, `downtime ${downtimeMs}`);
   assert.ok(
     Math.abs(downtimeMs - (predictedDowntimeMs ?? NaN)) < 100,
@@ -73,33 +73,33 @@ test('20 MB/s over 1 Gbit/s ends within a few rounds, near the predicted downtim
 
 test('a hot set that one long round cannot tell from a slow writer does not break the target', () => {
   const { last, downtimeMs } = run({ workload: { pagesPerMs: 50, hotPages: 6000 } });
-  assert.equal(last.switchoverReason, 'downtime target met');
+  assert.equal(last.switchover?.reason, 'downtime target met');
   assert.ok(downtimeMs <= 330, `downtime ${downtimeMs}`);
 });
 
 test('a guest that writes faster than the link is ended by a stop rule', () => {
   for (const feedHold of ['strict', 'paced'] as const) {
     const { last } = run({ workload: { pagesPerMs: 60 }, pages: 65_536, feedHold });
-    assert.match(last.switchoverReason ?? '', /rounds stopped shrinking|maximum rounds/);
+    assert.match(last.switchover?.reason ?? '', /rounds stopped shrinking|maximum rounds/);
   }
 });
 
 test('the most rounds are kept to', () => {
   const { last } = run({ workload: { pagesPerMs: 60 }, pages: 32_768, maxRounds: 2 });
-  assert.equal(last.switchoverReason, 'maximum rounds');
+  assert.equal(last.switchover?.reason, 'maximum rounds');
   assert.ok(last.rounds.length <= 3, 'two rounds and what is sent while stopped');
 });
 
 test('a target below the fixed part ends nevertheless', () => {
   const { last, downtimeMs } = run({ downtimeTargetMs: 10 });
-  assert.equal(last.switchoverReason, 'rounds stopped shrinking');
+  assert.equal(last.switchover?.reason, 'rounds stopped shrinking');
   assert.ok(downtimeMs <= 70);
 });
 
 test('an old QEMU stops the guest by itself within the target, because it sees our bandwidth', () => {
   for (const workload of [{ pagesPerMs: 0 }, { pagesPerMs: MB20 }, { pagesPerMs: 50, hotPages: 2000 }]) {
     const { last, downtimeMs } = run({ workload, feedHold: 'paced' });
-    assert.equal(last.switchoverReason, 'QEMU stopped the guest by itself');
+    assert.equal(last.switchover?.reason, 'QEMU stopped the guest by itself');
     assert.ok(downtimeMs <= 300, `downtime ${downtimeMs}`);
   }
 });

@@ -45,11 +45,11 @@ test('the guest is stopped within the time that was promised, whatever it does (
       const { ended, wrongPages, stoppedMs, snapshots, last } = simulate(options);
       assert.ok(ended, 'it ends');
       assert.equal(wrongPages, 0);
-      const { boundMs, switchoverReason } = last;
+      const { boundMs, switchover } = last;
       if (boundMs === null) return;
       promised++;
       used.push(stoppedMs / boundMs);
-      assert.ok(stoppedMs <= boundMs, `${stoppedMs} ms of ${boundMs} ms: ${switchoverReason}`);
+      assert.ok(stoppedMs <= boundMs, `${stoppedMs} ms of ${boundMs} ms: ${switchover?.reason}`);
       // It was promised when most of the way was to go, and never loosened.
       const bounds = snapshots.flatMap((snapshot) => (snapshot.boundMs === null ? [] : [snapshot.boundMs]));
       for (const [i, bound] of bounds.entries()) assert.ok(i === 0 || bound <= bounds[i - 1]!);

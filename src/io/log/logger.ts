@@ -47,6 +47,7 @@ export const logEvents = [
   'migration.stage',
   'migration.round',
   'migration.feed',
+  'migration.bound',
   'migration.switchover',
   'migration.prepared',
   'migration.commit',
