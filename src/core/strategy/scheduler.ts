@@ -25,7 +25,7 @@ import { LinkWindow } from './link-window.ts';
 import { Progress, timeToGoMs, type Work } from './progress.ts';
 import { RoundLog } from './round-log.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
-import { SwitchoverBound } from './switchover-bound.ts';
+import { SwitchoverBound, type BoundFacts } from './switchover-bound.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 export type SchedulerOptions = {
@@ -307,23 +307,33 @@ export class Scheduler {
 
   /** Promises a time until the stop once the rate is known, and asks the strategy all the time to keep it. */
   #keepBound(nowMs: number): void {
-    const wireBytesPerSecond = this.#link.wireBytesPerSecond;
-    if (!this.#bound.isFinal && wireBytesPerSecond !== null) {
-      const { totalPages, namedPages, skippedZeroPages, takenPages, pendingNeverDirtiedPages } = this.#table;
-      const unnamedPages = this.#feed.phase === 'first' ? totalPages - namedPages : 0;
-      const facts = {
-        pagesPerMs: this.#link.pagesPerMs,
-        contentPages: totalPages - skippedZeroPages,
-        placedPages: takenPages - this.#link.inFlightPages,
-        inFlightPages: this.#link.inFlightPages,
-        unsentPages: pendingNeverDirtiedPages + unnamedPages,
-        wireBytesPerMs: Math.min(wireBytesPerSecond, this.#options.maxBandwidthBytesPerSecond ?? Infinity) / 1000,
-        sweepLeftMs: (unnamedPages * (nowMs - this.#startMs)) / Math.max(1, namedPages),
-      };
-      this.#bound.promise(facts, nowMs);
+    if (this.#guest !== 'running') return;
+    const firstSweepEnded = this.#feed.phase !== 'first';
+    if (this.#link.isMeasured && this.#bound.isDue(firstSweepEnded, nowMs)) {
+      this.#bound.promise(this.#boundFacts(nowMs), nowMs);
     }
-    if (this.#guest === 'running' && this.#feed.phase !== 'first')
-      this.#consider(this.#moment('sending', nowMs), nowMs);
+    if (firstSweepEnded) this.#consider(this.#moment('sending', nowMs), nowMs);
+  }
+
+  #boundFacts(nowMs: number): BoundFacts {
+    const { totalPages, namedPages, skippedZeroPages, takenPages, pendingNeverDirtiedPages } = this.#table;
+    const { inFlightPages, pagesPerMs, wireBytesPerSecond } = this.#link;
+    const unnamedPages = this.#feed.phase === 'first' ? totalPages - namedPages : 0;
+    const placedPages = takenPages - inFlightPages;
+    const elapsedMs = Math.max(1, nowMs - this.#startMs);
+    // A first promise knows the newest rate only. Later ones must not be made of a lucky moment.
+    const isFirst = this.#bound.boundMs === null;
+    const wireBytesPerMs =
+      Math.min(wireBytesPerSecond ?? 0, this.#options.maxBandwidthBytesPerSecond ?? Infinity) / 1000;
+    return {
+      pagesPerMs: isFirst ? pagesPerMs : Math.min(pagesPerMs, placedPages / elapsedMs),
+      wireBytesPerMs: isFirst ? wireBytesPerMs : Math.min(wireBytesPerMs, this.#wireBytes / elapsedMs),
+      contentPages: totalPages - skippedZeroPages,
+      placedPages,
+      inFlightPages,
+      unsentPages: pendingNeverDirtiedPages + unnamedPages,
+      sweepLeftMs: (unnamedPages * elapsedMs) / Math.max(1, namedPages),
+    };
   }
 
   #atRoundEnd(nowMs: number): void {

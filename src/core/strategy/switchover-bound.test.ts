@@ -75,7 +75,7 @@ test('the pre-copy of mplm sends every page at most about twice, however fast th
   );
 });
 
-test('the promise is made when the rate is known, tightened once, and never loosened', () => {
+test('the promise is due when the rate is known, after the first sweep, and at twice the time; it is never loosened', () => {
   const bound = new SwitchoverBound(1000);
   const facts = {
     pagesPerMs: 10,
@@ -86,18 +86,20 @@ test('the promise is made when the rate is known, tightened once, and never loos
     wireBytesPerMs: 40_960,
     sweepLeftMs: 50,
   };
-  bound.promise(facts, 1000 + limits.BOUND_AFTER_MS - 1);
-  assert.equal(bound.boundMs, null, 'the first samples of a link are bursts');
   const late = 1000 + limits.BOUND_AFTER_MS;
+  assert.equal(bound.isDue(true, late - 1), false, 'the first samples of a link are bursts');
+  assert.equal(bound.isDue(false, late), true);
   bound.promise(facts, late);
   const first = limits.BOUND_AFTER_MS + 2000 * limits.BOUND_SLACK + limits.BOUND_STOP_MS;
   assert.equal(bound.boundMs, first, 'everything twice');
-  bound.promise({ ...facts, pagesPerMs: 20 }, late);
-  assert.equal(bound.boundMs, first, 'once is once');
+  assert.deepEqual([bound.isDue(false, late + 1), bound.isDue(true, late + 1)], [false, true]);
   bound.promise({ ...facts, contentPages: 4000, unsentPages: 4000, sweepLeftMs: 0 }, late);
-  assert.equal(bound.boundMs, limits.BOUND_AFTER_MS + 800 * limits.BOUND_SLACK + limits.BOUND_STOP_MS);
-  bound.promise({ ...facts, pagesPerMs: 1, sweepLeftMs: 0 }, late);
-  assert.ok(bound.isFinal && bound.boundMs < first, 'final');
+  const second = limits.BOUND_AFTER_MS + 800 * limits.BOUND_SLACK + limits.BOUND_STOP_MS;
+  assert.equal(bound.boundMs, second);
+  assert.equal(bound.isDue(true, late + limits.BOUND_AFTER_MS - 1), false);
+  assert.equal(bound.isDue(true, late + limits.BOUND_AFTER_MS), true);
+  bound.promise({ ...facts, pagesPerMs: 1, sweepLeftMs: 0 }, late + limits.BOUND_AFTER_MS);
+  assert.equal(bound.boundMs, second);
 });
 
 test('memory that compresses well so far may not go on so', () => {

@@ -8,9 +8,10 @@
  *                not placed once, incompressible, at the rate of bytes,   the dirtied ones given up for them
  *                twice what the first sweep still takes)                  no page is sent before it was named
  *
- * A page not named yet counts as content. So the promise is made early, as soon as the rate is known, and made once
- * more, tighter, when the first sweep has told which pages are zero; it never gets looser. It holds while the link carries
- * at least half of the bytes per second that it carried when the promise was made.
+ * A page not named yet counts as content. The promise is made as soon as the rate is known, and again, tighter, when the
+ * first sweep has told which pages are zero and whenever twice as much time has been measured; it never gets looser. It
+ * holds while the link carries the bytes per second that it carried when the promise was made, whatever they contain; half of
+ * them are enough as long as they compress as before.
  */
 import * as limits from './limits.ts';
 
@@ -33,16 +34,12 @@ export type BoundFacts = {
 export class SwitchoverBound {
   readonly #startMs: number;
   #deadlineMs: number | null = null;
-  #isFinal = false;
+  #promisedAfterMs = 0;
+  #knowsZeroPages = false;
 
   /** Times are counted from `startMs`, the beginning of the pre-copy. */
   constructor(startMs: number) {
     this.#startMs = startMs;
-  }
-
-  /** Whether `promise` still has something to say. */
-  get isFinal(): boolean {
-    return this.#isFinal;
   }
 
   /** From the beginning to the stop of the guest at most; null before the rate is known. */
@@ -54,15 +51,20 @@ export class SwitchoverBound {
     return this.#deadlineMs === null ? null : this.#deadlineMs - nowMs;
   }
 
-  /** To be told of a rate that is measured; only the first call, and the first after the first sweep, count. */
+  /** Whether it is time for a promise, or for a tighter one. */
+  isDue(firstSweepEnded: boolean, nowMs: number): boolean {
+    const afterMs = nowMs - this.#startMs;
+    if (firstSweepEnded && !this.#knowsZeroPages && this.#deadlineMs !== null) return true;
+    return afterMs >= Math.max(limits.BOUND_AFTER_MS, 2 * this.#promisedAfterMs);
+  }
+
+  /** To be told of rates that are measured, when it is due. */
   promise(facts: BoundFacts, nowMs: number): void {
-    const isLast = facts.sweepLeftMs === 0;
-    if (this.#isFinal || nowMs - this.#startMs < limits.BOUND_AFTER_MS || (this.#deadlineMs !== null && !isLast))
-      return;
     const halfAndHalfMs = Math.max(0, 2 * facts.contentPages - facts.placedPages) / facts.pagesPerMs;
     const onceMs = ((facts.unsentPages + facts.inFlightPages) * PAGE_BYTES) / facts.wireBytesPerMs;
     const leftMs = Math.max(halfAndHalfMs, onceMs, 2 * facts.sweepLeftMs) * limits.BOUND_SLACK + limits.BOUND_STOP_MS;
     this.#deadlineMs = Math.min(this.#deadlineMs ?? Infinity, nowMs + leftMs);
-    this.#isFinal = isLast;
+    this.#promisedAfterMs = nowMs - this.#startMs;
+    this.#knowsZeroPages = facts.sweepLeftMs === 0;
   }
 }
