@@ -111,6 +111,8 @@ export class Scheduler {
   #namingsAtSweepEnd = 0;
   #renamingsAtSweepEnd = 0;
   #dirtyPagesPerSecond = 0;
+  #dirtyPagesPerSecondMin = Infinity;
+  #dirtyIntervals = 0;
   #dataPages = 0;
   #zeroPages = 0;
   #resentPages = 0;
@@ -303,6 +305,8 @@ export class Scheduler {
     const pages = this.#table.renamings - this.#renamingsAtSweepEnd;
     this.#renamingsAtSweepEnd = this.#table.renamings;
     this.#dirtyPagesPerSecond = (pages / Math.max(1, sinceMs)) * 1000;
+    this.#dirtyPagesPerSecondMin = Math.min(this.#dirtyPagesPerSecondMin, this.#dirtyPagesPerSecond);
+    this.#dirtyIntervals++;
   }
 
   /** Promises a time until the stop once the rate is known, and asks the strategy all the time to keep it. */
@@ -363,15 +367,16 @@ export class Scheduler {
   #moment(at: Moment['at'], nowMs: number): Moment {
     const { feedHold } = this.#options;
     const leftPages = at === 'sending' || this.#dirty.isEmpty ? null : this.#leftPages(nowMs);
+    const isShown = this.#dirtyIntervals >= limits.DIRTY_INTERVALS_MIN;
     // QEMU below 8.1 watches the target itself; here only the other rules may stop the guest.
     const isKnown = leftPages !== null && feedHold === 'strict';
     return {
       at,
       round: this.#roundsBegun,
       leftPages,
-      nextLeftPages: leftPages === null ? null : this.#nextLeftPages(leftPages),
       predictedDowntimeMs: isKnown ? this.#fixedDowntimeMs + leftPages / this.#link.pagesPerMs : null,
       neverDirtiedPages: this.#table.pendingNeverDirtiedPages,
+      dirtyPagesPerMsMin: isShown ? this.#dirtyPagesPerSecondMin / 1000 : 0,
       pagesPerMs: this.#link.pagesPerMs,
       boundLeftMs: this.#bound.leftMs(nowMs),
       feedHold,
@@ -383,11 +388,6 @@ export class Scheduler {
     const unsent = Math.max(0, this.#backlogPages() - limits.STOP_DELAY_MS * this.#link.pagesPerMs);
     const sinceSyncMs = nowMs - this.#feed.freshSinceMs + limits.STOP_DELAY_MS;
     return Math.min(this.#table.totalPages, unsent + this.#dirty.expectedPages(sinceSyncMs));
-  }
-
-  /** After a further round, which sends those and begins with a sync. */
-  #nextLeftPages(leftPages: number): number {
-    return this.#dirty.expectedPages(leftPages / this.#link.pagesPerMs + limits.SYNC_MS + limits.STOP_DELAY_MS);
   }
 
   #work(): Work {

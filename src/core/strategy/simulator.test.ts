@@ -123,3 +123,22 @@ test('bursts, zero writes and a mostly empty guest all end with equal memory', (
   run({ pages: 65_536, usedShare: 0.1, workload: { pagesPerMs: 5, zeroShare: 0.5 }, lanes: 3 });
   run({ pages: 65_536, usedShare: 0, lanes: 1, feedHold: 'paced' });
 });
+
+test('auto is at least as quick as precopy, and needs no more downtime where that meets the target', () => {
+  const workloads = [{ pagesPerMs: 0 }, { pagesPerMs: 50, hotPages: 2000 }, { pagesPerMs: MB20, hotPages: 32_768 }];
+  for (const workload of workloads) {
+    const [precopy, auto] = (['precopy', 'auto'] as const).map((strategy) =>
+      run({ strategy, workload, pages: 65_536 }),
+    );
+    assert.ok(auto!.totalMs <= precopy!.totalMs * 1.02, `${auto!.totalMs} ms, precopy ${precopy!.totalMs} ms`);
+    assert.ok(auto!.downtimeMs <= precopy!.downtimeMs + 60, `${auto!.downtimeMs} ms, ${precopy!.downtimeMs} ms`);
+    assert.equal(auto!.last.switchover?.reason, 'downtime target met');
+  }
+});
+
+test('a guest that writes faster than the link: auto takes far less time than precopy for a like downtime', () => {
+  const workload = { pagesPerMs: 50, hotPages: 32_768 };
+  const [precopy, auto] = (['precopy', 'auto'] as const).map((strategy) => run({ strategy, workload, pages: 131_072 }));
+  assert.ok(auto!.totalMs < precopy!.totalMs * 0.75, `${auto!.totalMs} ms, precopy ${precopy!.totalMs} ms`);
+  assert.ok(auto!.downtimeMs < precopy!.downtimeMs * 1.3, `${auto!.downtimeMs} ms, ${precopy!.downtimeMs} ms`);
+});

@@ -15,6 +15,7 @@ export const switchoverReasons = [
   'maximum rounds',
   'never-dirtied pages all sent',
   'time bound reached',
+  'guest writes faster than the link',
   'QEMU stopped the guest by itself',
 ] as const;
 export type SwitchoverReason = (typeof switchoverReasons)[number];
@@ -30,12 +31,12 @@ export type Moment = {
   readonly round: number;
   /** Pages that would travel while the guest is stopped if it were stopped now; null when that is not known. */
   readonly leftPages: number | null;
-  /** What a further round would leave; null when leftPages is. */
-  readonly nextLeftPages: number | null;
   /** The downtime of stopping now; null when that is not known, and while QEMU itself watches the target. */
   readonly predictedDowntimeMs: number | null;
   /** Pending pages that the guest is not known to have written since the migration began. */
   readonly neverDirtiedPages: number;
+  /** The lowest rate at which it wrote to pages between any two syncs so far; 0 before there were a few. */
+  readonly dirtyPagesPerMsMin: number;
   /** What the lanes and the link carry. */
   readonly pagesPerMs: number;
   /** Until the time at which the guest was promised to be stopped at the latest; null without such a promise. */
