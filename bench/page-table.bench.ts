@@ -1,5 +1,5 @@
 /** What the page table costs per page: naming (in order, and again at random) and taking. Budget: 100 ns per named page. */
-import { PageTable } from '../src/core/pages/page-table.ts';
+import { PageTable, type PageGroup } from '../src/core/pages/page-table.ts';
 
 const PAGES_FULL = 8 * 1024 * 1024; // 32 GiB
 
@@ -8,11 +8,11 @@ export function run(scale: number): void {
   const pageCount = Math.max(4096, Math.round(PAGES_FULL * scale));
   const table = new PageTable([{ name: 'pc.ram', pageCount }], 4);
   const out = new Uint32Array(512);
-  const take = (): number => {
+  const take = (group: PageGroup = 'all'): number => {
     let runs = 0;
     for (let lane = 0; lane < table.lanes; lane++) {
       for (let cursor = 0; ;) {
-        const count = table.takeRuns(lane, cursor, 256, out);
+        const count = table.takeRuns(lane, cursor, 256, out, group);
         if (count === 0) break;
         cursor = out[count - 2]! + out[count - 1]!;
         runs += count / 2;
@@ -35,6 +35,12 @@ export function run(scale: number): void {
     checksum += table.pendingPages;
   });
   report('take, scattered', table.pendingPages, () => (checksum += take()));
+  for (let i = 0, page = 1; i < namings; i++) {
+    page = (Math.imul(page, 1664525) + 1013904223) >>> 0;
+    table.name(page % pageCount, false);
+  }
+  const ofGroup = table.pendingPages;
+  report('take, scattered, of one group', ofGroup, () => (checksum += take('dirtied') + take('neverDirtied')));
   console.log(`page-table  checksum ${checksum} ${table.takenPages} ${table.takenAgainPages}`);
 }
 

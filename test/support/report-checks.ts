@@ -18,7 +18,7 @@ const documented = {
   pages: { total: null, sent: null, resent: null, zero: null, pruned: null, delta: null, pulled: null },
   bytes: { wire: null, raw: null },
   cpuMs: { source: { agent: null, qemu: null }, destination: { agent: null, qemu: null } },
-  ...{ verified: null, predicted: null },
+  ...{ verified: null, switchover: null, predicted: null },
 };
 
 export function assertReport(report: MigrationReport): void {

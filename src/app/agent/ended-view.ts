@@ -14,6 +14,7 @@ export function endedView(report: MigrationReport): MigrationView {
     progress: 1,
     timeToGoMs: 0,
     round: report.rounds.at(-1)?.round ?? 0,
+    boundMs: report.switchover?.boundMs ?? null,
     pagesTotal: report.pages.total,
     pagesPending: 0,
     dirtyPagesPerSecond: 0,

@@ -1,5 +1,6 @@
 /** How stages and outcomes are called in texts for people. Pure. */
 import type { MigrationReport, MigrationView, StageName } from '../../core/model/migration.ts';
+import { formatMs } from '../../core/model/units.ts';
 
 export const stageWords: Readonly<Record<StageName | 'ended', string>> = {
   preMigration: 'initialisation',
@@ -11,11 +12,13 @@ export const stageWords: Readonly<Record<StageName | 'ended', string>> = {
   ended: 'ended',
 };
 
-/** "pre-copy, round 2". */
+/** "pre-copy of at most 8.13 s, round 2". */
 export function stageText(view: MigrationView): string {
   if (view.stage === 'ended') return view.outcome ?? stageWords.ended;
   const word = stageWords[view.stage];
-  return view.stage === 'preCopy' && view.round > 0 ? `${word}, round ${view.round}` : word;
+  if (view.stage !== 'preCopy') return word;
+  const promised = view.boundMs === null ? '' : ` of at most ${formatMs(view.boundMs)}`;
+  return view.round > 0 ? `${word}${promised}, round ${view.round}` : `${word}${promised}`;
 }
 
 /** Whole percents; 100 only when it has completed, and never beyond. One that ended otherwise got nowhere: 0. */

@@ -15,6 +15,15 @@ test('on a wide terminal', () => {
   ]);
 });
 
+test('a promised time is said as soon as it is known', () => {
+  assert.equal(
+    renderProgress(sampleView({ boundMs: 8130 }), 80)[0],
+    'VM "web" to host-b: pre-copy of at most 8.13 s, round 1',
+  );
+  const stopped = sampleView({ boundMs: 8130, stage: 'stopAndCopy' });
+  assert.equal(renderProgress(stopped, 80)[0], 'VM "web" to host-b: stop-and-copy');
+});
+
 test('on a narrow terminal lines are cut, never wrapped', () => {
   assert.deepEqual(renderProgress(sampleView(), 44), [
     'VM "web" to host-b: pre-copy, round 1',

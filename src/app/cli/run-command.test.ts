@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { encodeEvent } from '../../core/api/events.ts';
-import type { MigrationReport } from '../../core/model/migration.ts';
+import { migrationOptionsSchema } from '../../core/api/schemas.ts';
+import { strategyNames, type MigrationReport } from '../../core/model/migration.ts';
 import type { TransportRequest } from '../client/transport.ts';
 import { exitCodeTexts } from './exit-codes.ts';
 import { runCommand } from './run-command.ts';
@@ -52,6 +53,20 @@ test('migrate --json prints nothing but the report', async () => {
       compress: 'none',
     },
   });
+});
+
+test('migrate takes every strategy, and an interval for mplm', async () => {
+  for (const strategy of strategyNames) {
+    const console = migrating(sampleReport());
+    const flags = ['--strategy', strategy, '--interval', '1500ms'];
+    assert.equal(await runCommand(['migrate', 'web', 'host-b', ...flags], console), 0);
+    const { options } = JSON.parse(console.requests[0]?.body ?? '') as { options: unknown };
+    assert.deepEqual(options, { strategy, intervalMs: 1500 });
+    assert.ok(migrationOptionsSchema.safeParse(options).success);
+  }
+  const console = migrating(sampleReport());
+  assert.equal(await runCommand(['migrate', 'web', 'host-b', '--strategy', 'warp'], console), 2);
+  assert.match(console.remarks.join('\n'), /Allowed choices are auto, precopy, mplm/);
 });
 
 test('migrate --events prints JSON lines', async () => {

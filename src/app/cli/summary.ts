@@ -1,6 +1,7 @@
 /** The report of a migration as a table for people. Pure. */
 import { stageNames } from '../../core/model/migration.ts';
 import type { CpuMs, MigrationReport, RoundReport, StageName } from '../../core/model/migration.ts';
+import { switchoverText } from '../../core/model/switchover.ts';
 import { formatBytes, formatMs, formatRate, PAGE_BYTES } from '../../core/model/units.ts';
 import { outcomeText, stageWords } from './migration-words.ts';
 import { formatTable } from './table.ts';
@@ -76,7 +77,7 @@ function factTable(report: MigrationReport): string[] {
     ['CPU time', `source ${cpuText(cpuMs.source)}; destination ${cpuText(cpuMs.destination)}`],
     ['verified', verifiedText(report)],
     ...report.notes.map((note) => ['note', note]),
-    ['ended because', report.reason],
+    ['ended because', whyEnded(report)],
     ['migration', `${report.id}, strategy ${report.strategy}, compression ${options.compress}, ${options.lanes} lanes`],
   ];
   return formatTable(['', ''], rows, 'll').slice(1);
@@ -87,6 +88,10 @@ function verifiedText({ verified, pages: { pruned } }: MigrationReport): string 
   return (pruned ?? 0) > 0
     ? 'every page that the guest needs is equal on both sides'
     : 'every page is equal on both sides';
+}
+
+function whyEnded({ outcome, reason, switchover }: MigrationReport): string {
+  return outcome === 'completed' && switchover !== null ? switchoverText(switchover) : reason;
 }
 
 function cpuText({ agent, qemu }: CpuMs): string {

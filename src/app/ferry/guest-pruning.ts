@@ -10,7 +10,7 @@
 import { describeError } from '../../core/base/errors.ts';
 import type { MigrationOptions } from '../../core/model/migration.ts';
 import type { CacheRule } from '../../core/pages/page-flags.ts';
-import { layOutBlocks, type PageBlock } from '../../core/pages/page-table.ts';
+import { layOutBlocks, type PageBlock } from '../../core/pages/block-layout.ts';
 import type { ReportOrder } from '../../core/strategy/pruning.ts';
 import { readGuestText, writeGuestText } from '../../io/qemu/guest-files.ts';
 import { GuestAgent } from '../../io/qemu/guest-agent.ts';

@@ -6,7 +6,7 @@
  * is a named file may hold old bytes: its zero pages are sent and written like any other. Firmware, ROM blobs, flash and video memory may hold something at the
  * destination before the guest arrives, so every page of them is sent, zero or not, inside the stream.
  */
-import { layOutBlocks, type PageBlock } from '../../core/pages/page-table.ts';
+import { layOutBlocks, type PageBlock } from '../../core/pages/block-layout.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { MemoryMap } from '../../io/lanes/lane-protocol.ts';
 import { findGuestMemory, type RamBlock } from '../../io/qemu/guest-memory.ts';

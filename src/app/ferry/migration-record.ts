@@ -116,6 +116,7 @@ export class MigrationRecord {
       progress: this.#end?.outcome === 'completed' ? 1 : Math.min(0.99, progress?.progress ?? 0),
       timeToGoMs: ended ? 0 : (progress?.timeToGoMs ?? null),
       round: progress?.round ?? 0,
+      boundMs: progress?.boundMs ?? null,
       pagesTotal: this.#totals?.pages.total ?? progress?.pagesTotal ?? 0,
       pagesPending: progress?.pagesPending ?? 0,
       dirtyPagesPerSecond: progress?.dirtyPagesPerSecond ?? 0,
@@ -145,7 +146,7 @@ export class MigrationRecord {
         verify: options.verify,
       },
       ...end,
-      reason: end.outcome === 'completed' ? (this.#totals?.switchoverReason ?? end.reason) : end.reason,
+      reason: end.outcome === 'completed' ? (this.#totals?.switchover?.reason ?? end.reason) : end.reason,
       totalMs: Object.values(stagesMs).reduce((sum, ms) => sum + ms, 0),
       downtimeMs: end.outcome === 'completed' ? this.#downtimeMs : null,
       stagesMs,
@@ -155,6 +156,7 @@ export class MigrationRecord {
       cpuMs: this.#cpuMs,
       verified: this.#verified,
       notes: this.#notes,
+      switchover: this.#totals?.switchover ?? null,
       predicted: null,
     };
   }

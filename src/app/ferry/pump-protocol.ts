@@ -6,6 +6,7 @@
  */
 import type { MigrationOptions, PageCounts, RoundReport } from '../../core/model/migration.ts';
 import type { ReportOrder } from '../../core/strategy/pruning.ts';
+import type { SwitchoverReport } from '../../core/model/switchover.ts';
 import type { LaneTls, MemoryMap } from '../../io/lanes/lane-protocol.ts';
 
 export type PumpBlock = {
@@ -46,6 +47,7 @@ export type PumpProgress = {
   readonly progress: number;
   readonly timeToGoMs: number | null;
   readonly round: number;
+  readonly boundMs: number | null;
   readonly pagesTotal: number;
   readonly pagesPending: number;
   readonly dirtyPagesPerSecond: number;
@@ -54,8 +56,8 @@ export type PumpProgress = {
 };
 
 export type PumpTotals = {
-  /** Which stop rule ended the pre-copy; null before. */
-  readonly switchoverReason: string | null;
+  /** How the pre-copy ended; null before. */
+  readonly switchover: SwitchoverReport | null;
   readonly rounds: readonly RoundReport[];
   readonly pages: PageCounts;
   readonly bytes: { readonly wire: number; readonly raw: number };
@@ -90,7 +92,7 @@ export type FromPump =
   | { readonly type: 'progress'; readonly progress: PumpProgress }
   /** To be asked of the guest. */
   | { readonly type: 'reportWanted'; readonly order: ReportOrder }
-  | { readonly type: 'switchoverWanted'; readonly reason: string }
+  | { readonly type: 'switchoverWanted'; readonly switchover: SwitchoverReport }
   /** QEMU began its END section: the guest's CPUs are stopped. `atMs` is in performance.timeOrigin + now() time. */
   | { readonly type: 'guestStopped'; readonly atMs: number }
   /** Every page is placed at the destination and the device state is complete. */

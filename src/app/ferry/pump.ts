@@ -234,17 +234,21 @@ export class Pump implements VmStreamSink {
     for (let order = this.#scheduler.nextReport(now); order !== null; order = this.#scheduler.nextReport(now)) {
       this.#post({ type: 'reportWanted', order });
     }
-    const { feed, switchover, drained } = this.#scheduler.tick(now);
+    const { feed, switchover: reason, drained } = this.#scheduler.tick(now);
     this.#feed.hold(feed === 'hold');
-    if (switchover !== null && !this.#switchoverAsked) {
-      this.#switchoverAsked = true;
-      this.#post({ type: 'switchoverWanted', reason: switchover });
-    }
+    if (reason !== null && !this.#switchoverAsked) this.#askForSwitchover(now);
     if (now - this.#progressAtMs >= PROGRESS_MS) {
       this.#progressAtMs = now;
       this.#post({ type: 'progress', progress: this.#progress(now) });
     }
     if (drained && this.#deviceState !== null && !this.#drainedPosted) this.#postDrained(this.#deviceState);
+  }
+
+  #askForSwitchover(now: number): void {
+    const { switchover } = this.#scheduler.snapshot(now);
+    if (switchover === null) return;
+    this.#switchoverAsked = true;
+    this.#post({ type: 'switchoverWanted', switchover });
   }
 
   #fillLane(lane: number, now: number): void {
@@ -312,18 +316,20 @@ export class Pump implements VmStreamSink {
   // --- ends -------------------------------------------------------------------------------------------------------
 
   #totals(): PumpTotals {
-    const { rounds, pages, wireBytes, switchoverReason } = this.#scheduler.snapshot(performance.now());
-    return { switchoverReason, rounds, pages, bytes: { wire: wireBytes, raw: this.#rawBytes } };
+    const { rounds, pages, wireBytes, switchover } = this.#scheduler.snapshot(performance.now());
+    return { switchover, rounds, pages, bytes: { wire: wireBytes, raw: this.#rawBytes } };
   }
 
   #progress(nowMs: number): PumpProgress {
-    const { pages, progress, timeToGoMs, round, pagesPending, dirtyPagesPerSecond, wireBytes, wireBytesPerSecond } =
-      this.#scheduler.snapshot(nowMs);
+    const snapshot = this.#scheduler.snapshot(nowMs);
+    const { progress, timeToGoMs, round, boundMs, pagesPending } = snapshot;
+    const { dirtyPagesPerSecond, wireBytes, wireBytesPerSecond } = snapshot;
     return {
-      pagesTotal: pages.total,
+      pagesTotal: snapshot.pages.total,
       progress,
       timeToGoMs,
       round,
+      boundMs,
       pagesPending,
       dirtyPagesPerSecond,
       wireBytes,

@@ -4,6 +4,7 @@
  */
 import type { MigrationOptions } from '../../core/model/migration.ts';
 import type { ReportOrder } from '../../core/strategy/pruning.ts';
+import type { SwitchoverReport } from '../../core/model/switchover.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import { attachmentChunks } from '../../core/wire/control-codec.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
@@ -33,8 +34,10 @@ export type DataPlaneSetup = {
 };
 
 export type DataPlaneEvents = {
-  readonly switchoverWanted: (reason: string) => void;
   readonly reportWanted: (order: ReportOrder) => void;
+  readonly switchoverWanted: (switchover: SwitchoverReport) => void;
+  /** From the beginning of the pre-copy to the guest's stop at most; said again when it has become less. */
+  readonly promised: (boundMs: number) => void;
   /** `atMs` is a time of this thread's performance.now(). */
   readonly guestStopped: (atMs: number) => void;
   readonly drained: (epilogue: Uint8Array<ArrayBuffer>) => void;
@@ -133,7 +136,7 @@ export class SourceDataPlane {
         this.#events.reportWanted(message.order);
         return;
       case 'switchoverWanted':
-        this.#events.switchoverWanted(message.reason);
+        this.#events.switchoverWanted(message.switchover);
         return;
       case 'guestStopped':
         this.#events.guestStopped(message.atMs - performance.timeOrigin);
@@ -160,7 +163,9 @@ export class SourceDataPlane {
   #watch(progress: PumpProgress): void {
     const moved = progress.wireBytes !== this.#progress?.wireBytes || progress.pagesPending === 0;
     if (moved) this.#movedAtMs = performance.now();
+    const isNews = progress.boundMs !== null && progress.boundMs !== this.#progress?.boundMs;
     this.#progress = progress;
+    if (isNews) this.#events.promised(progress.boundMs);
   }
 
   async #sendPrologue(bytes: Uint8Array<ArrayBuffer>): Promise<void> {

@@ -17,6 +17,8 @@ import type {
   SourceStep,
 } from '../../core/machine/source-states.ts';
 import type { CpuMs, MigrationReport, MigrationView } from '../../core/model/migration.ts';
+import { switchoverText, type SwitchoverReport } from '../../core/model/switchover.ts';
+import { formatMs } from '../../core/model/units.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { ownCpuMs } from '../../io/hoststat/process-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
@@ -270,7 +272,8 @@ export class SourceSession {
       pump,
       {
         reportWanted: (order) => this.#pruning?.order(order),
-        switchoverWanted: () => this.#tell({ type: 'switchoverWanted' }),
+        switchoverWanted: (switchover) => this.#onSwitchoverWanted(switchover),
+        promised: (boundMs) => this.#onPromised(boundMs),
         guestStopped: (atMs) => {
           this.#pruning?.close();
           this.#onGuestStopped(atMs);
@@ -295,12 +298,22 @@ export class SourceSession {
   }
 
   async #goSwitchover(): Promise<void> {
-    const { source, log } = this.#parts;
+    const { source } = this.#parts;
     const facts = this.#facts;
     if (facts === null) return;
-    log.info('migration.switchover', 'The guest is about to be stopped', { migration: this.id });
     await source.goSwitchover(facts);
     if (facts.features.switchoverAck) this.#plane?.allowSwitchover();
+  }
+
+  #onSwitchoverWanted(switchover: SwitchoverReport): void {
+    const text = `The guest is about to be stopped: ${switchoverText(switchover)}`;
+    this.#parts.log.info('migration.switchover', text, { migration: this.id, ...switchover });
+    this.#tell({ type: 'switchoverWanted' });
+  }
+
+  #onPromised(boundMs: number): void {
+    const text = `The guest will be stopped within ${formatMs(boundMs)} of the beginning of the pre-copy`;
+    this.#parts.log.info('migration.bound', text, { migration: this.id, boundMs });
   }
 
   /** QMP tells of the stop a little before the stream does, but also when somebody paused the guest earlier. */

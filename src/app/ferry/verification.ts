@@ -3,7 +3,8 @@
  * came of it. Zero and never-sent pages are compared too, so that it also finds a page that was wrongly left out. Only pages
  * that the guest can do without are not: their content differs, and nobody reads it.
  */
-import { laneOf, type PageTable } from '../../core/pages/page-table.ts';
+import { laneOf } from '../../core/pages/block-layout.ts';
+import type { PageTable } from '../../core/pages/page-table.ts';
 
 const CHUNK_PAGES = 512;
 /** Mismatching pages that are named; the rest is only counted. */
@@ -36,10 +37,10 @@ export class Verification {
   }
 
   #pushNeeded(first: number, end: number, runs: number[]): void {
-    for (let from = this.#table.nextWithheld(first, end, false); from < end;) {
-      const to = this.#table.nextWithheld(from, end, true);
+    for (let from = this.#table.nextSpared(first, end, false); from < end;) {
+      const to = this.#table.nextSpared(from, end, true);
       runs.push(from, to - from);
-      from = this.#table.nextWithheld(to, end, false);
+      from = this.#table.nextSpared(to, end, false);
     }
   }
 

@@ -37,6 +37,8 @@ export type NativeOptions = {
   readonly accelerator: 'kvm' | 'tcg';
   readonly binary: string;
   readonly signal: AbortSignal;
+  /** A migration that has not completed by then is cancelled; default two minutes. */
+  readonly moveTimeoutMs?: number;
 };
 
 /** QEMU's default. */
@@ -75,7 +77,7 @@ export class NativeGuest implements MovableGuest {
 
   /** From a to b. A migration that QEMU gives up, or that takes too long, is an outcome and no error. Throws QmpError. */
   async move(): Promise<MoveFigures> {
-    const { mode, signal } = this.#options;
+    const { mode, signal, moveTimeoutMs = MOVE_TIMEOUT_MS } = this.#options;
     const [source, destination] = [this.#source.qmp, this.#destination.qmp];
     const uri = `tcp:${this.#destination.host.address}:${PORT}`;
     for (const qmp of [source, destination]) await prepare(qmp, mode);
@@ -84,7 +86,7 @@ export class NativeGuest implements MovableGuest {
     const startMs = performance.now();
     try {
       await source.execute('migrate', { uri });
-      const info = await waitForMigrationStatus(source, ['completed'], { timeoutMs: MOVE_TIMEOUT_MS, signal });
+      const info = await waitForMigrationStatus(source, ['completed'], { timeoutMs: moveTimeoutMs, signal });
       const totalMs = performance.now() - startMs;
       await waitForRunState(destination, ['running'], { timeoutMs: RUNNING_TIMEOUT_MS, signal });
       this.#moved = true;

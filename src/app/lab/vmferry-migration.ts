@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { MigrationReport } from '../../core/model/migration.ts';
+import type { MigrationOptions, MigrationReport } from '../../core/model/migration.ts';
 import type { VmSpec, VmView } from '../../core/model/vm.ts';
 import { AgentClient } from '../client/agent-client.ts';
 import { unixTransport } from '../client/unix-transport.ts';
@@ -23,6 +23,10 @@ export type MigrationShow = 'all' | 'progress' | 'nothing';
 
 export class VmferryGuest implements MovableGuest {
   show: MigrationShow = 'nothing';
+  /** Of moves through the API, `show` being `nothing`; what is not given has its default. */
+  options: Partial<MigrationOptions> = {};
+  /** Of the last move. */
+  report: MigrationReport | null = null;
   readonly view: VmView;
   readonly #plan: LabPlan;
   readonly #signal: AbortSignal;
@@ -48,6 +52,7 @@ export class VmferryGuest implements MovableGuest {
   async move(to: HostName): Promise<MoveFigures> {
     const from = this.#at;
     const report = this.show === 'nothing' ? await this.#moveByApi(from, to) : await this.#moveByCli(from, to);
+    this.report = report;
     if (report.guest === 'running at destination') this.#at = to;
     const completed = report.outcome === 'completed';
     return {
@@ -76,8 +81,9 @@ export class VmferryGuest implements MovableGuest {
 
   async #moveByApi(from: HostName, destination: HostName): Promise<MigrationReport> {
     const signal = this.#signal;
+    const body = { vm: this.view.name, destination, options: this.options };
     return await withAgent(this.#plan, from, async (client) => {
-      const { id } = await client.call('startMigration', { body: { vm: this.view.name, destination } }, { signal });
+      const { id } = await client.call('startMigration', { body }, { signal });
       for await (const event of client.events(id, { signal })) if (event.type === 'report') return event.report;
       throw new LabError('LAB_COMMAND', `Migration ${id} ended without a report`, { id });
     });

@@ -4,6 +4,9 @@ import { assert } from '../base/assert.ts';
 export const BODY_BYTES_MAX = 1024 * 1024;
 export const PATH_CHARS_MAX = 4096;
 export const LANES_MAX = 64;
+/** Of strategy mplm: shorter ones would be nothing but syncs, longer ones no epochs. */
+export const INTERVAL_MS_MIN = 100;
+export const INTERVAL_MS_MAX = 600_000;
 export const ROUNDS_MAX = 10_000;
 export const DOWNTIME_MS_MAX = 600_000;
 /** Below this a busy host would be taken for a dead one. */

@@ -16,6 +16,8 @@ import {
   GRACE_MS_MAX,
   HISTORY_ROWS_DEFAULT,
   HISTORY_ROWS_MAX,
+  INTERVAL_MS_MAX,
+  INTERVAL_MS_MIN,
   LANES_MAX,
   PATH_CHARS_MAX,
   ROUNDS_MAX,
@@ -47,6 +49,8 @@ export const migrationOptionsSchema = z.strictObject({
   maxBandwidthBytesPerSecond: z.int().min(1).nullable().default(defaultMigrationOptions.maxBandwidthBytesPerSecond),
   downtimeTargetMs: z.number().min(1).max(DOWNTIME_MS_MAX).default(defaultMigrationOptions.downtimeTargetMs),
   maxRounds: z.int().min(1).max(ROUNDS_MAX).default(defaultMigrationOptions.maxRounds),
+  /** Strategy mplm: time between two dirty syncs. */
+  intervalMs: z.int().min(INTERVAL_MS_MIN).max(INTERVAL_MS_MAX).default(defaultMigrationOptions.intervalMs),
   verify: z.boolean().default(defaultMigrationOptions.verify),
   stallTimeoutMs: z.int().min(STALL_MS_MIN).max(STALL_MS_MAX).default(defaultMigrationOptions.stallTimeoutMs),
 }) satisfies z.ZodType<Omit<MigrationOptions, 'lanes'> & { readonly lanes: number | null }>;
@@ -125,6 +129,7 @@ export const migrationViewSchema = z.object({
   progress: z.number().min(0).max(1),
   timeToGoMs: millis.nullable(),
   round: count,
+  boundMs: millis.nullable(),
   pagesTotal: count,
   pagesPending: count,
   dirtyPagesPerSecond: z.number().min(0),
@@ -189,6 +194,15 @@ export const migrationReportSchema = z.object({
   cpuMs: z.object({ source: cpuMsSchema, destination: cpuMsSchema }),
   verified: z.boolean(),
   notes: z.array(z.string()),
+  switchover: z
+    .object({
+      reason: z.string(),
+      afterMs: millis,
+      rounds: count,
+      boundMs: millis.nullable(),
+      expectedDowntimeMs: millis.nullable(),
+    })
+    .nullable(),
   predicted: z.null(),
 }) satisfies z.ZodType<MigrationReport>;
 

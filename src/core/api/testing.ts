@@ -2,7 +2,7 @@
 import type { MigrationReport, MigrationView } from '../model/migration.ts';
 
 const names = { id: 'm1', vm: 'web', source: 'host-a', destination: 'host-b' };
-const times = { elapsedMs: 1200, progress: 0.4, timeToGoMs: 1800, round: 1 };
+const times = { elapsedMs: 1200, progress: 0.4, timeToGoMs: 1800, round: 1, boundMs: null };
 const flow = { pagesTotal: 262_144, pagesPending: 100_000, dirtyPagesPerSecond: 5000, wireBytes: 80_000_000 };
 
 export function sampleView(change: Partial<MigrationView> = {}): MigrationView {
@@ -37,6 +37,13 @@ const common = {
   cpuMs: { source: { agent: 900, qemu: 700 }, destination: { agent: 600, qemu: null } },
   verified: true,
   notes: [],
+  switchover: {
+    reason: 'downtime target met',
+    afterMs: 2700,
+    rounds: 2,
+    boundMs: null,
+    expectedDowntimeMs: 110,
+  },
   predicted: null,
 } as const;
 

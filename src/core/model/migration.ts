@@ -6,7 +6,9 @@
  * where a part of the system that fills it is not in use.
  */
 
-export const strategyNames = ['precopy'] as const;
+import type { SwitchoverReport } from './switchover.ts';
+
+export const strategyNames = ['auto', 'precopy', 'mplm'] as const;
 export type StrategyName = (typeof strategyNames)[number];
 
 export const compressModes = ['none', 'lz'] as const;
@@ -29,6 +31,8 @@ export type MigrationOptions = {
   readonly maxBandwidthBytesPerSecond: number | null;
   readonly downtimeTargetMs: number;
   readonly maxRounds: number;
+  /** Strategy mplm: time between two dirty syncs. */
+  readonly intervalMs: number;
   readonly verify: boolean;
   /** Abort when the peer has not been heard of, or nothing moved, for this long. */
   readonly stallTimeoutMs: number;
@@ -52,6 +56,7 @@ export const defaultMigrationOptions: MigrationOptions = {
   maxBandwidthBytesPerSecond: null,
   downtimeTargetMs: 300,
   maxRounds: 30,
+  intervalMs: 3000,
   verify: false,
   stallTimeoutMs: 10_000,
 };
@@ -114,6 +119,8 @@ export type MigrationView = {
   readonly progress: number;
   readonly timeToGoMs: number | null;
   readonly round: number;
+  /** Promised: from the beginning of the pre-copy to the guest's stop at most; null without a promise, or before it. */
+  readonly boundMs: number | null;
   readonly pagesTotal: number;
   readonly pagesPending: number;
   readonly dirtyPagesPerSecond: number;
@@ -158,5 +165,7 @@ export type MigrationReport = {
   readonly verified: boolean;
   /** Sentences about what went otherwise than asked for, without having hurt. */
   readonly notes: readonly string[];
+  /** Null when the guest was not stopped. */
+  readonly switchover: SwitchoverReport | null;
   readonly predicted: null;
 };

@@ -28,6 +28,51 @@ export function nextClearBit(words: Uint32Array, from: number, end: number): num
   return at < end ? at : end;
 }
 
+/**
+ * Position of the first bit in [from, end) that is set in `words` and equals `wanted` (0 or -1, all bits) in `filter`, or
+ * end. Hot: no allocation.
+ */
+export function nextSetBitWhere(
+  words: Uint32Array,
+  filter: Uint32Array,
+  wanted: 0 | -1,
+  from: number,
+  end: number,
+): number {
+  if (from >= end) return end;
+  let index = from >>> 5;
+  let word = words[index]! & ~(filter[index]! ^ wanted) & (-1 << (from & 31));
+  const last = (end - 1) >>> 5;
+  while (word === 0) {
+    if (index === last) return end;
+    index++;
+    word = words[index]! & ~(filter[index]! ^ wanted);
+  }
+  const at = index * 32 + 31 - Math.clz32(word & -word);
+  return at < end ? at : end;
+}
+
+/** Position of the first bit in [from, end) that is not one of nextSetBitWhere, or end. Hot: no allocation. */
+export function nextOtherBitWhere(
+  words: Uint32Array,
+  filter: Uint32Array,
+  wanted: 0 | -1,
+  from: number,
+  end: number,
+): number {
+  if (from >= end) return end;
+  let index = from >>> 5;
+  let word = (~words[index]! | (filter[index]! ^ wanted)) & (-1 << (from & 31));
+  const last = (end - 1) >>> 5;
+  while (word === 0) {
+    if (index === last) return end;
+    index++;
+    word = ~words[index]! | (filter[index]! ^ wanted);
+  }
+  const at = index * 32 + 31 - Math.clz32(word & -word);
+  return at < end ? at : end;
+}
+
 /** Number of set bits of one word. Hot. */
 export function popCount(word: number): number {
   let w = word - ((word >>> 1) & 0x55555555);

@@ -1,11 +1,12 @@
 /** The slow, obvious twin of PageTable for property tests: sets of page numbers, no counters, no bitmaps. */
-import { laneOf, layOutBlocks, type PageBlock, type TableBlock } from './page-table.ts';
+import { laneOf, layOutBlocks, type PageBlock, type TableBlock } from './block-layout.ts';
+import type { PageGroup } from './page-table.ts';
 
 export class PageTableModel {
   readonly blocks: readonly TableBlock[];
   readonly lanes: number;
   readonly pending = new Set<number>();
-  readonly withheld = new Set<number>();
+  readonly spared = new Set<number>();
   readonly stale = new Set<number>();
   readonly #closed = new Set<number>();
   readonly #reading = new Set<number>();
@@ -23,10 +24,10 @@ export class PageTableModel {
     this.namings.set(global, (this.namings.get(global) ?? 0) + 1);
     const block = this.#blockOf(global);
     if (block.side || this.pending.has(global)) return false;
-    const isWithheld = this.withheld.has(global);
-    if (!isWithheld && isZero && block.startsZero && !this.sentBefore.has(global)) return false;
+    const isSpared = this.spared.has(global);
+    if (!isSpared && isZero && block.startsZero && !this.sentBefore.has(global)) return false;
     if (this.#closed.has(global >>> 9)) {
-      this.withheld.add(global);
+      this.spared.add(global);
       return false;
     }
     this.#release(global);
@@ -34,7 +35,7 @@ export class PageTableModel {
   }
 
   #release(page: number): void {
-    this.withheld.delete(page);
+    this.spared.delete(page);
     this.stale.delete(page);
     this.pending.add(page);
   }
@@ -45,7 +46,7 @@ export class PageTableModel {
 
   beginReport(first: number, pages: number): void {
     for (let page = first; page < first + pages; page++) {
-      if (this.pending.delete(page)) this.withheld.add(page);
+      if (this.pending.delete(page)) this.spared.add(page);
       for (const chunks of [this.#closed, this.#provisional]) chunks.delete(page >>> 9);
       this.#reading.add(page >>> 9);
     }
@@ -53,7 +54,7 @@ export class PageTableModel {
 
   applyReport(first: number, pages: number, isUnneeded: (page: number) => boolean, isProof: boolean): void {
     for (let page = first; page < first + pages; page++) {
-      if (!this.#reading.has(page >>> 9) || !this.withheld.has(page)) continue;
+      if (!this.#reading.has(page >>> 9) || !this.spared.has(page)) continue;
       if (!isUnneeded(page)) this.#release(page);
       else if (isProof && this.sentBefore.has(page)) this.stale.add(page);
     }
@@ -64,7 +65,7 @@ export class PageTableModel {
 
   settle(): void {
     const unproven = [this.#closed, this.#reading, this.#provisional];
-    for (const page of [...this.withheld]) {
+    for (const page of [...this.spared]) {
       if (unproven.some((chunks) => chunks.has(page >>> 9))) this.#release(page);
     }
     for (const chunks of unproven) chunks.clear();
@@ -85,8 +86,8 @@ export class PageTableModel {
   }
 
   /** The single pages that takeRuns takes, in order. */
-  take(lane: number, cursor: number, maxPages: number): number[] {
-    const ofLane = [...this.pending].filter((page) => laneOf(page, this.lanes) === lane).sort((a, b) => a - b);
+  take(lane: number, cursor: number, maxPages: number, group: PageGroup): number[] {
+    const ofLane = this.pendingOf(lane, group).sort((a, b) => a - b);
     const fromCursor = [...ofLane.filter((page) => page >= cursor), ...ofLane.filter((page) => page < cursor)];
     const taken = fromCursor.slice(0, maxPages);
     for (const page of taken) {
@@ -97,8 +98,13 @@ export class PageTableModel {
     return taken;
   }
 
+  pendingOf(lane: number, group: PageGroup): number[] {
+    const isWanted = (page: number) => group === 'all' || (group === 'dirtied') === this.namings.get(page)! > 1;
+    return [...this.pending].filter((page) => laneOf(page, this.lanes) === lane && isWanted(page));
+  }
+
   get skippedZeroPages(): number {
-    const waits = (page: number) => this.pending.has(page) || this.withheld.has(page);
+    const waits = (page: number) => this.pending.has(page) || this.spared.has(page);
     const isSkipped = (page: number) => !waits(page) && !this.sentBefore.has(page);
     return [...this.namings.keys()].filter((page) => isSkipped(page) && !this.#blockOf(page).side).length;
   }

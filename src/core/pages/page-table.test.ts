@@ -2,12 +2,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { PagesError } from './errors.ts';
-import { laneOf, PageTable, type PageBlock } from './page-table.ts';
+import type { PageBlock } from './block-layout.ts';
+import { PageTable, type PageGroup } from './page-table.ts';
 import { PageTableModel } from './page-table.model.ts';
 
-const takeAll = (table: PageTable, lane: number, cursor: number, maxPages: number): [number, number][] => {
+const takeAll = (
+  table: PageTable,
+  lane: number,
+  cursor: number,
+  maxPages: number,
+  group: PageGroup = 'all',
+): [number, number][] => {
   const out = new Uint32Array(2 * maxPages);
-  const count = table.takeRuns(lane, cursor, maxPages, out);
+  const count = table.takeRuns(lane, cursor, maxPages, out, group);
   return Array.from({ length: count / 2 }, (_, i) => [out[2 * i]!, out[2 * i + 1]!]);
 };
 
@@ -86,10 +93,27 @@ test('the cursor goes round memory', () => {
   ]);
 });
 
+test('a page that is named again changes its group, sent or not', () => {
+  const table = new PageTable([{ name: 'pc.ram', pageCount: 512 }], 1);
+  for (const page of [1, 2, 3, 4]) table.name(page, false);
+  table.name(3, false);
+  assert.deepEqual([table.pendingNeverDirtiedPages, table.pendingPagesOfLane(0, 'dirtied')], [3, 1]);
+  assert.deepEqual(takeAll(table, 0, 0, 10, 'neverDirtied'), [
+    [1, 2],
+    [4, 1],
+  ]);
+  assert.deepEqual(takeAll(table, 0, 0, 10, 'neverDirtied'), []);
+  table.name(1, false);
+  const out = new Uint32Array(8).fill(9);
+  assert.equal(table.takeRuns(0, 0, 10, out, 'dirtied', 2), 6, 'behind what is there already');
+  assert.deepEqual([...out.subarray(0, 6)], [9, 9, 1, 1, 3, 1]);
+  table.checkInvariants();
+});
+
 type Action =
   | { type: 'name'; at: number; span: number; isZero: boolean }
-  | { type: 'take'; lane: number; cursor: number; maxPages: number }
-  | { type: 'report'; step: 'close' | 'begin' | 'apply' | 'settle' | 'zero'; at: number; isProof: boolean };
+  | { type: 'report'; step: 'close' | 'begin' | 'apply' | 'settle' | 'zero'; at: number; isProof: boolean }
+  | { type: 'take'; lane: number; cursor: number; maxPages: number; group: PageGroup };
 
 const action: fc.Arbitrary<Action> = fc.oneof(
   {
@@ -107,6 +131,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       lane: fc.nat(7),
       cursor: fc.nat(5000),
       maxPages: fc.integer({ min: 1, max: 300 }),
+      group: fc.constantFrom<PageGroup>('all', 'neverDirtied', 'dirtied'),
     }),
     weight: 2,
   },
@@ -139,7 +164,7 @@ function reportStep(table: PageTable, model: PageTableModel, step: Action & { ty
     const runs = Array.from({ length: count / 2 }, (_, i) => [out[2 * i]!, out[2 * i + 1]!] as const);
     const singles = runs.flatMap(([first, length]) => Array.from({ length }, (_, i) => first + i));
     assert.deepEqual(singles, model.takeZeros(lane));
-  } else if (table.canWithhold(block)) {
+  } else if (table.canSpare(block)) {
     const isUnneeded = (page: number): boolean => (page * 7 + at) % 3 !== 0;
     const bits = new Uint32Array(Math.ceil(pages / 32));
     for (let n = 0; n < pages; n++) if (isUnneeded(block.firstPage + n)) bits[n >>> 5]! |= 1 << (n & 31);
@@ -172,22 +197,23 @@ function runAgainstModel(list: PageBlock[], lanes: number, actions: Action[]): v
     } else {
       const lane = step.lane % lanes;
       const cursor = step.cursor % table.spanPages;
-      const runs = takeAll(table, lane, cursor, step.maxPages);
+      const runs = takeAll(table, lane, cursor, step.maxPages, step.group);
       for (const [first, count] of runs)
         assert.equal(first >>> 9, (first + count - 1) >>> 9, 'a run stays in its chunk');
       const singles = runs.flatMap(([first, count]) => Array.from({ length: count }, (_, i) => first + i));
-      assert.deepEqual(singles, model.take(lane, cursor, step.maxPages));
+      assert.deepEqual(singles, model.take(lane, cursor, step.maxPages, step.group));
     }
     assert.equal(table.pendingPages, model.pending.size);
-    assert.equal(table.withheldPages, model.withheld.size);
+    assert.equal(table.sparedPages, model.spared.size);
     assert.equal(table.stalePages, model.stale.size);
   }
   table.checkInvariants();
   assert.equal(table.skippedZeroPages, model.skippedZeroPages);
   assert.equal(table.takenAgainPages, model.takenAgainPages);
   for (let lane = 0; lane < lanes; lane++) {
-    const expected = [...model.pending].filter((page) => laneOf(page, lanes) === lane).length;
-    assert.equal(table.pendingPagesOfLane(lane), expected);
+    for (const group of ['all', 'neverDirtied', 'dirtied'] as const) {
+      assert.equal(table.pendingPagesOfLane(lane, group), model.pendingOf(lane, group).length);
+    }
   }
   for (const [page, namings] of model.namings) assert.equal(table.dirtyCount(page), Math.min(255, namings - 1));
 }

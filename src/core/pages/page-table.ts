@@ -6,72 +6,35 @@
  *     chunk = 512 pages, lane = chunk % lanes |0|1|0|1|0|1|0|1|0|1|
  *
  * Invariants (checkInvariants):
- * - R1: a page named by the feed is pending until takeRuns hands it to its lane *after* that naming, or withheld (R4). The
+ * - R1: a page named by the feed is pending until takeRuns hands it to its lane *after* that naming, or spared (R4, `spared-pages.ts`). The
  *   lane reads the content later than that, so what it reads is at least as new as the naming.
- * - A page that was named, is neither pending nor withheld and was never taken is zero at the destination too (R6), or lies
+ * - A page that was named, is neither pending nor spared and was never taken is zero at the destination too (R6), or lies
  *   in a side block.
- * - The counters equal what the bitmaps say; side blocks and the gaps between blocks are never pending or withheld.
- *
- * R4, pages that the guest does not need. A chunk is in one of four states, and with it every page of it that waits:
- *
- *     closed ──beginReport──▶ reading ──applyReport──▶ open (what is withheld was free)
- *       ▲ closeAll              ▲ │                    or provisional (free, or cache that will be dropped)
- *                               └─┴──── beginReport ────┘
- *
- * `closed`: nothing is known, namings are withheld. beginReport is the time t of R4: what waits is withheld from then on, what
- * is named later is pending whatever the guest says. applyReport makes pending what the guest did not give up. Hence a page
- * withheld in an open chunk was named before t, was free after t, and has not been named since. `settle` makes everything pending
- * of which that cannot be said.
+ * - The counters equal what the bitmaps say; side blocks and the gaps between blocks are never pending or spared.
  */
 import { assert } from '../base/assert.ts';
-import { countSetBits, maskOfWord, nextClearBit, nextSetBit, popCount } from './bitmap.ts';
+import {
+  countSetBits,
+  maskOfWord,
+  nextClearBit,
+  nextOtherBitWhere,
+  nextSetBit,
+  nextSetBitWhere,
+  popCount,
+} from './bitmap.ts';
 import { PagesError } from './errors.ts';
-import { BLOCKS_MAX, CHUNK_PAGES, LANES_MAX, PAGES_MAX } from './limits.ts';
-
-/** One RAM block as the stream's block list names it. */
-export type PageBlock = {
-  readonly name: string;
-  readonly pageCount: number;
-  /** True: lanes do not carry it (its host address is unknown); the pump captures its bytes from the stream. */
-  readonly side?: boolean;
-  /** False: the destination's copy is not zero at first (flash, backing file), so zero pages count as content. */
-  readonly startsZero?: boolean;
-};
-
-export type TableBlock = Required<PageBlock> & { readonly index: number; readonly firstPage: number };
+import { layOutBlocks, type PageBlock, type TableBlock } from './block-layout.ts';
+import { CHUNK_PAGES, LANES_MAX } from './limits.ts';
+import { SparedPages } from './spared-pages.ts';
 
 /** In place of a lane number: no lane carries the chunk. */
 const NO_LANE = 255;
 
-/** What is known of the pages of a chunk that the guest may do without. */
-const OPEN = 0;
-const CLOSED = 1;
-const READING = 2;
-const PROVISIONAL = 3;
-
-/** The lane that carries a page, the same for ever (R2): 2 MiB chunks, dealt out in turn. */
-export function laneOf(globalPage: number, lanes: number): number {
-  return (globalPage >>> 9) % lanes;
-}
-
 /**
- * Gives every block its first global page, in list order, each aligned up to 512. Both sides compute it from the same
- * list. Throws PagesError.
+ * Pending pages as MPLM divides them: `neverDirtied` were named once, as every page is by the first sweep; `dirtied` were
+ * named again, so the guest has written to them since the migration began.
  */
-export function layOutBlocks(blocks: readonly PageBlock[]): TableBlock[] {
-  if (blocks.length > BLOCKS_MAX) {
-    throw new PagesError('PAGES_TOO_MANY', `${blocks.length} RAM blocks exceed ${BLOCKS_MAX}`);
-  }
-  let firstPage = 0;
-  return blocks.map((block, index) => {
-    const laid = { side: false, startsZero: true, ...block, index, firstPage };
-    firstPage += Math.ceil(block.pageCount / CHUNK_PAGES) * CHUNK_PAGES;
-    if (!Number.isSafeInteger(block.pageCount) || block.pageCount < 0 || firstPage > PAGES_MAX) {
-      throw new PagesError('PAGES_TOO_MANY', `Block "${block.name}" of ${block.pageCount} pages exceeds ${PAGES_MAX}`);
-    }
-    return laid;
-  });
-}
+export type PageGroup = 'all' | 'neverDirtied' | 'dirtied';
 
 export class PageTable {
   readonly blocks: readonly TableBlock[];
@@ -82,22 +45,22 @@ export class PageTable {
   readonly totalPages: number;
 
   readonly #pending: Uint32Array;
-  readonly #withheld: Uint32Array;
-  /** Withheld, free, and not what the destination holds: to be overwritten with zero. */
-  readonly #stale: Uint32Array;
+  readonly #spared: SparedPages;
   readonly #sentBefore: Uint32Array;
   readonly #everNamed: Uint32Array;
   readonly #dirtyCounts: Uint8Array;
+  /** Named after the first time: dirtyCounts > 0, as a bitmap. */
+  readonly #dirtied: Uint32Array;
   readonly #laneOfChunk: Uint8Array;
   readonly #startsZeroOfChunk: Uint8Array;
-  readonly #stateOfChunk: Uint8Array;
   readonly #pendingOfChunk: Uint16Array;
   readonly #pendingOfLane: Float64Array;
+  readonly #dirtiedOfChunk: Uint16Array;
+  readonly #dirtiedOfLane: Float64Array;
   readonly #byName: ReadonlyMap<string, TableBlock>;
 
   #pendingPages = 0;
-  #withheldPages = 0;
-  #stalePages = 0;
+  #pendingDirtiedPages = 0;
   #namedPages = 0;
   #renamings = 0;
   #pendingNamings = 0;
@@ -121,16 +84,17 @@ export class PageTable {
     this.spanPages = chunks * CHUNK_PAGES;
     this.totalPages = this.blocks.reduce((sum, block) => sum + block.pageCount, 0);
     this.#pending = new Uint32Array(this.spanPages / 32);
-    this.#withheld = new Uint32Array(this.spanPages / 32);
-    this.#stale = new Uint32Array(this.spanPages / 32);
+    this.#spared = new SparedPages(this.spanPages);
     this.#sentBefore = new Uint32Array(this.spanPages / 32);
     this.#everNamed = new Uint32Array(this.spanPages / 32);
     this.#dirtyCounts = new Uint8Array(this.spanPages);
+    this.#dirtied = new Uint32Array(this.spanPages / 32);
     this.#laneOfChunk = new Uint8Array(chunks);
     this.#startsZeroOfChunk = new Uint8Array(chunks);
-    this.#stateOfChunk = new Uint8Array(chunks);
     this.#pendingOfChunk = new Uint16Array(chunks);
     this.#pendingOfLane = new Float64Array(lanes);
+    this.#dirtiedOfChunk = new Uint16Array(chunks);
+    this.#dirtiedOfLane = new Float64Array(lanes);
     for (const block of this.blocks) {
       const first = block.firstPage / CHUNK_PAGES;
       for (let chunk = first; chunk < first + Math.ceil(block.pageCount / CHUNK_PAGES); chunk++) {
@@ -145,18 +109,23 @@ export class PageTable {
   }
 
   /** Pages that wait but are not handed out, because the guest may do without them (R4). */
-  get withheldPages(): number {
-    return this.#withheldPages;
+  get sparedPages(): number {
+    return this.#spared.pages;
   }
 
-  /** Of withheldPages, those that takeZeroRuns still has to hand out. */
+  /** Of sparedPages, those that takeZeroRuns still has to hand out. */
   get stalePages(): number {
-    return this.#stalePages;
+    return this.#spared.stalePages;
   }
 
   /** Pages that became pending because the guest turned out to need them. */
   get releasedPages(): number {
     return this.#releasedPages;
+  }
+
+  /** Of pendingPages, those that were named once only. */
+  get pendingNeverDirtiedPages(): number {
+    return this.#pendingPages - this.#pendingDirtiedPages;
   }
 
   /** Pages that the feed named at least once, side blocks included. */
@@ -194,21 +163,24 @@ export class PageTable {
     return this.#unsentPending;
   }
 
-  pendingPagesOfLane(lane: number): number {
-    return this.#pendingOfLane[lane] ?? 0;
+  pendingPagesOfLane(lane: number, group: PageGroup = 'all'): number {
+    const all = this.#pendingOfLane[lane] ?? 0;
+    if (group === 'all') return all;
+    const dirtied = this.#dirtiedOfLane[lane] ?? 0;
+    return group === 'dirtied' ? dirtied : all - dirtied;
   }
 
   isPending(global: number): boolean {
     return ((this.#pending[global >>> 5] ?? 0) & (1 << (global & 31))) !== 0;
   }
 
-  isWithheld(global: number): boolean {
-    return ((this.#withheld[global >>> 5] ?? 0) & (1 << (global & 31))) !== 0;
+  isSpared(global: number): boolean {
+    return this.#spared.isSpared(global);
   }
 
-  /** First page from `from` on, below `end`, that is withheld (or, with `false`, is not); `end` when there is none. */
-  nextWithheld(from: number, end: number, withheld: boolean): number {
-    return withheld ? nextSetBit(this.#withheld, from, end) : nextClearBit(this.#withheld, from, end);
+  /** First page of [from, end) that is spared (or, with `false`, is not); `end` when there is none. */
+  nextSpared(from: number, end: number, spared: boolean): number {
+    return this.#spared.next(from, end, spared);
   }
 
   wasSent(global: number): boolean {
@@ -253,14 +225,17 @@ export class PageTable {
     if (known) {
       this.#renamings++;
       if (this.#dirtyCounts[global]! < 255) this.#dirtyCounts[global]!++;
+      if ((this.#dirtied[word]! & bit) === 0) {
+        this.#dirtied[word]! |= bit;
+        if ((this.#pending[word]! & bit) !== 0) this.#countDirtied(chunk, 1);
+      }
     } else {
       this.#everNamed[word]! |= bit;
       this.#namedPages++;
     }
     if (this.#laneOfChunk[chunk] === NO_LANE || (this.#pending[word]! & bit) !== 0) return false;
-    const isWithheld = (this.#withheld[word]! & bit) !== 0;
-    const isClosed = this.#stateOfChunk[chunk] === CLOSED;
-    if (isWithheld) {
+    const isClosed = this.#spared.isClosed(chunk);
+    if ((this.#spared.word(word) & bit) !== 0) {
       // Named after the report began: the guest has written to it since.
       if (!isClosed) this.#release(word, bit, chunk);
     } else {
@@ -271,10 +246,8 @@ export class PageTable {
         }
         if (known) this.#skippedZeroPages--;
       }
-      if (isClosed) {
-        this.#withheld[word]! |= bit;
-        this.#withheldPages++;
-      } else this.#addPending(word, bit, chunk);
+      if (isClosed) this.#spared.add(word, bit);
+      else this.#addPending(word, bit, chunk);
     }
     if (isClosed) return false;
     this.#pendingNamings++;
@@ -289,30 +262,42 @@ export class PageTable {
     this.#pendingOfLane[this.#laneOfChunk[chunk]!]! += pages;
     this.#pendingPages += pages;
     this.#unsentPending += popCount(bits & ~this.#sentBefore[word]!);
+    this.#countDirtied(chunk, popCount(bits & this.#dirtied[word]!));
   }
 
-  /** Withheld pages of one word become pending. Hot: no allocation. */
+  /** Spared pages of one word become pending. Hot: no allocation. */
   #release(word: number, bits: number, chunk: number): void {
-    this.#withheld[word]! &= ~bits;
-    this.#withheldPages -= popCount(bits);
-    this.#stalePages -= popCount(this.#stale[word]! & bits);
-    this.#stale[word]! &= ~bits;
+    this.#spared.remove(word, bits);
     this.#addPending(word, bits, chunk);
   }
 
+  /** So many pages of a carried chunk joined (or left, when negative) the pending pages of the dirtied group. Hot. */
+  #countDirtied(chunk: number, pages: number): void {
+    this.#dirtiedOfChunk[chunk]! += pages;
+    this.#dirtiedOfLane[this.#laneOfChunk[chunk]!]! += pages;
+    this.#pendingDirtiedPages += pages;
+  }
+
   /**
-   * Takes up to maxPages pending pages of a lane, going round memory from `cursor`, as pairs [first global page, page
-   * count] in `out`, and returns the numbers written. From here on they count as sent, and the caller must have their
-   * content read later than now. A run stays within one 2 MiB chunk, hence within one block and one lane. The cursor to go
-   * on from is the end of the last run, `out[n - 2] + out[n - 1]`. Hot: no allocation.
+   * Takes up to maxPages pending pages of a lane and group, going round memory from `cursor`, as pairs [first global page,
+   * page count] in `out` from index `start` on, and returns the index after the last. From here on they count as sent, and
+   * the caller must have their content read later than now. A run stays within one 2 MiB chunk, hence within one block and
+   * one lane. The cursor to go on from is the end of the last run, `out[n - 2] + out[n - 1]`. Hot: no allocation.
    */
-  takeRuns(lane: number, cursor: number, maxPages: number, out: Uint32Array): number {
-    if (this.pendingPagesOfLane(lane) === 0) return 0;
+  takeRuns(
+    lane: number,
+    cursor: number,
+    maxPages: number,
+    out: Uint32Array,
+    group: PageGroup = 'all',
+    outStart = 0,
+  ): number {
+    if (maxPages <= 0 || this.pendingPagesOfLane(lane, group) === 0) return outStart;
     const chunks = this.#laneOfChunk.length;
     const start = (cursor >>> 9) % chunks;
     let chunk = start + ((lane - (start % this.lanes) + this.lanes) % this.lanes);
     let from = chunk === start ? cursor & (CHUNK_PAGES - 1) : 0;
-    this.#outCount = 0;
+    this.#outCount = outStart;
     this.#pagesLeft = maxPages;
     // One visit more than the lane has chunks: the first chunk is seen again for what lies before the cursor.
     for (let visits = Math.ceil(chunks / this.lanes) + 1; visits > 0; visits--) {
@@ -320,8 +305,8 @@ export class PageTable {
         chunk = lane;
         from = 0;
       }
-      if (this.#pendingOfChunk[chunk]! > 0 && this.#laneOfChunk[chunk] === lane) {
-        this.#takeFromChunk(chunk, from, out);
+      if (this.#laneOfChunk[chunk] === lane && this.#pendingInChunk(chunk, group) > 0) {
+        this.#takeFromChunk(chunk, from, group, out);
         if (this.#pagesLeft === 0 || this.#outCount + 2 > out.length) break;
       }
       chunk += this.lanes;
@@ -330,18 +315,25 @@ export class PageTable {
     return this.#outCount;
   }
 
-  #takeFromChunk(chunk: number, from: number, out: Uint32Array): void {
+  #pendingInChunk(chunk: number, group: PageGroup): number {
+    const all = this.#pendingOfChunk[chunk]!;
+    if (group === 'all') return all;
+    return group === 'dirtied' ? this.#dirtiedOfChunk[chunk]! : all - this.#dirtiedOfChunk[chunk]!;
+  }
+
+  #takeFromChunk(chunk: number, from: number, group: PageGroup, out: Uint32Array): void {
     const end = (chunk + 1) * CHUNK_PAGES;
     let page = chunk * CHUNK_PAGES + from;
     while (this.#pagesLeft > 0 && this.#outCount + 2 <= out.length) {
-      const first = nextSetBit(this.#pending, page, end);
+      const first = this.#nextPending(group, page, end);
       if (first === end) return;
-      const after = nextClearBit(this.#pending, first, Math.min(end, first + this.#pagesLeft));
-      this.#markTaken(first, after);
+      const after = this.#endOfRun(group, first, Math.min(end, first + this.#pagesLeft));
+      const dirtied = this.#markTaken(first, after);
       const taken = after - first;
       this.#pendingOfChunk[chunk]! -= taken;
       this.#pendingOfLane[this.#laneOfChunk[chunk]!]! -= taken;
       this.#pendingPages -= taken;
+      if (dirtied > 0) this.#countDirtied(chunk, -dirtied);
       this.#takenPages += taken;
       this.#pagesLeft -= taken;
       out[this.#outCount++] = first;
@@ -350,46 +342,59 @@ export class PageTable {
     }
   }
 
-  #markTaken(first: number, after: number): void {
+  #nextPending(group: PageGroup, from: number, end: number): number {
+    if (group === 'all') return nextSetBit(this.#pending, from, end);
+    return nextSetBitWhere(this.#pending, this.#dirtied, group === 'dirtied' ? -1 : 0, from, end);
+  }
+
+  #endOfRun(group: PageGroup, from: number, end: number): number {
+    if (group === 'all') return nextClearBit(this.#pending, from, end);
+    return nextOtherBitWhere(this.#pending, this.#dirtied, group === 'dirtied' ? -1 : 0, from, end);
+  }
+
+  /** Returns how many of the pages are of the dirtied group. */
+  #markTaken(first: number, after: number): number {
+    let dirtied = 0;
     for (let index = first >>> 5; index <= (after - 1) >>> 5; index++) {
       const mask = maskOfWord(index, first, after);
       const again = popCount(this.#sentBefore[index]! & mask);
       this.#takenAgainPages += again;
       this.#unsentPending -= popCount(mask) - again;
+      dirtied += popCount(this.#dirtied[index]! & mask);
       this.#pending[index]! &= ~mask;
       this.#sentBefore[index]! |= mask;
     }
+    return dirtied;
   }
 
   // --- R4: pages that the guest may do without ---------------------------------------------------------------------
 
   /** Whether pages of a block may be left out: they travel in lanes, and what is never sent reads as zero (R6). */
-  canWithhold(block: TableBlock): boolean {
+  canSpare(block: TableBlock): boolean {
     return !block.side && block.startsZero;
   }
 
   /** Before the first naming: hands out nothing before a report has come. */
   closeAll(): void {
     for (const block of this.blocks) {
-      if (!this.canWithhold(block)) continue;
+      if (!this.canSpare(block)) continue;
       const first = block.firstPage / CHUNK_PAGES;
-      this.#stateOfChunk.fill(CLOSED, first, first + Math.ceil(block.pageCount / CHUNK_PAGES));
+      for (let chunk = first; chunk < first + block.pageCount / CHUNK_PAGES; chunk++) this.#spared.close(chunk);
     }
   }
 
-  /** A report on these chunks begins now (the time t of R4): what waits in them is withheld until it has come. */
+  /** A report on these chunks begins now (the time t of R4): what waits in them is spared until it has come. */
   beginReport(firstPage: number, pages: number): void {
     for (let chunk = firstPage >>> 9; chunk < (firstPage + pages) / CHUNK_PAGES; chunk++) {
-      if (this.#pendingOfChunk[chunk]! > 0) this.#withholdChunk(chunk);
-      this.#stateOfChunk[chunk] = READING;
+      if (this.#pendingOfChunk[chunk]! > 0) this.#spareChunk(chunk);
+      this.#spared.begin(chunk);
     }
   }
 
-  #withholdChunk(chunk: number): void {
+  #spareChunk(chunk: number): void {
     for (let word = chunk * 16; word < (chunk + 1) * 16; word++) {
       const bits = this.#pending[word]!;
-      this.#withheld[word]! |= bits;
-      this.#withheldPages += popCount(bits);
+      this.#spared.add(word, bits);
       this.#unsentPending -= popCount(bits & ~this.#sentBefore[word]!);
       this.#pending[word] = 0;
     }
@@ -397,6 +402,7 @@ export class PageTable {
     this.#pendingOfLane[this.#laneOfChunk[chunk]!]! -= pages;
     this.#pendingPages -= pages;
     this.#pendingOfChunk[chunk] = 0;
+    this.#countDirtied(chunk, -this.#dirtiedOfChunk[chunk]!);
   }
 
   /**
@@ -405,14 +411,12 @@ export class PageTable {
    */
   applyReport(firstPage: number, pages: number, unneeded: Uint32Array, isProof: boolean): void {
     for (let chunk = firstPage >>> 9; chunk < (firstPage + pages) / CHUNK_PAGES; chunk++) {
-      if (this.#stateOfChunk[chunk] !== READING) continue;
-      this.#stateOfChunk[chunk] = isProof ? OPEN : PROVISIONAL;
+      if (!this.#spared.end(chunk, isProof)) continue;
       for (let word = chunk * 16; word < (chunk + 1) * 16; word++) {
-        const waiting = this.#withheld[word]!;
-        if (waiting === 0) continue;
+        const waiting = this.#spared.word(word);
         const left = waiting & (unneeded[word - (firstPage >>> 5)] ?? 0);
         this.#releaseAsNeeded(word, waiting & ~left, chunk);
-        if (isProof) this.#markStale(word, left & this.#sentBefore[word]!);
+        if (isProof) this.#spared.markStale(word, left & this.#sentBefore[word]!);
       }
     }
   }
@@ -423,42 +427,34 @@ export class PageTable {
     this.#releasedPages += popCount(bits);
   }
 
-  #markStale(word: number, bits: number): void {
-    this.#stalePages += popCount(bits & ~this.#stale[word]!);
-    this.#stale[word]! |= bits;
-  }
-
-  /** Makes everything pending that is withheld without proof. */
+  /** Makes everything pending that is spared without proof. */
   settle(): void {
-    for (const [chunk, state] of this.#stateOfChunk.entries()) {
-      if (state === OPEN) continue;
+    for (const chunk of this.#spared.unproven()) {
       for (let word = chunk * 16; word < (chunk + 1) * 16; word++) {
-        this.#releaseAsNeeded(word, this.#withheld[word]!, chunk);
+        this.#releaseAsNeeded(word, this.#spared.word(word), chunk);
       }
-      this.#stateOfChunk[chunk] = OPEN;
     }
   }
 
   /**
-   * Takes withheld pages of a lane that the destination knows with another content, as runs in `out` like takeRuns: they
-   * are to be overwritten with zero there, so that a guest that zeroes what it frees finds zeros. Returns the u32 written.
+   * Takes spared pages of a lane that the destination knows with another content, as runs in `out` like takeRuns: they are
+   * to be overwritten with zero there. Returns the u32 written.
    */
   takeZeroRuns(lane: number, out: Uint32Array): number {
     let count = 0;
-    for (let chunk = lane; this.#stalePages > 0 && chunk < this.#laneOfChunk.length; chunk += this.lanes) {
+    for (let chunk = lane; this.stalePages > 0 && chunk < this.#laneOfChunk.length; chunk += this.lanes) {
       const end = (chunk + 1) * CHUNK_PAGES;
-      for (let first = nextSetBit(this.#stale, chunk * CHUNK_PAGES, end); first < end;) {
+      for (let first = this.#spared.nextStale(chunk * CHUNK_PAGES, end); first < end;) {
         if (count + 2 > out.length) return count;
-        const after = nextClearBit(this.#stale, first, end);
+        const after = this.#spared.endOfStale(first, end);
         for (let word = first >>> 5; word <= (after - 1) >>> 5; word++) {
           const mask = maskOfWord(word, first, after);
-          this.#stale[word]! &= ~mask;
+          this.#spared.clearStale(word, mask);
           this.#sentBefore[word]! &= ~mask;
         }
-        this.#stalePages -= after - first;
         out[count++] = first;
         out[count++] = after - first;
-        first = nextSetBit(this.#stale, after, end);
+        first = this.#spared.nextStale(after, end);
       }
     }
     return count;
@@ -467,8 +463,7 @@ export class PageTable {
   /** Throws AssertionError unless counters and bitmaps agree. Slow: for tests. */
   checkInvariants(): void {
     assert(countSetBits(this.#pending) === this.#pendingPages, 'pendingPages counts the pending bits');
-    assert(countSetBits(this.#withheld) === this.#withheldPages, 'withheldPages counts the withheld bits');
-    assert(countSetBits(this.#stale) === this.#stalePages, 'stalePages counts the stale bits');
+    assert(this.#spared.isSound(), 'spared and stale pages are counted');
     let unsent = 0;
     for (let page = 0; page < this.spanPages; page++) if (this.isPending(page) && !this.wasSent(page)) unsent++;
     assert(unsent === this.unsentPendingPages, 'unsentPendingPages counts the pending pages never sent');
@@ -478,6 +473,7 @@ export class PageTable {
       'the lanes share out all pending pages',
     );
     const perChunk = new Uint16Array(this.#laneOfChunk.length);
+    const dirtiedPerChunk = new Uint16Array(this.#laneOfChunk.length);
     const carried = new Uint8Array(this.spanPages);
     for (const block of this.blocks) {
       if (!block.side) carried.fill(1, block.firstPage, block.firstPage + block.pageCount);
@@ -485,16 +481,23 @@ export class PageTable {
     let skipped = 0;
     for (let page = 0; page < this.spanPages; page++) {
       const named = (this.#everNamed[page >>> 5]! & (1 << (page & 31))) !== 0;
-      const waits = this.isPending(page) || this.isWithheld(page);
+      const waits = this.isPending(page) || this.isSpared(page);
       if (this.isPending(page)) perChunk[page >>> 9]!++;
-      assert(!(this.isPending(page) && this.isWithheld(page)), 'what is withheld is not pending');
+      assert(!(this.isPending(page) && this.isSpared(page)), 'what is spared is not pending');
       assert(carried[page] === 1 || !(waits || this.wasSent(page)), 'only carried pages are sent');
       assert(named || !(waits || this.wasSent(page)), 'only named pages are sent');
       if (named && carried[page] === 1 && !waits && !this.wasSent(page)) skipped++;
+      const isDirtied = (this.#dirtied[page >>> 5]! & (1 << (page & 31))) !== 0;
+      assert(isDirtied === this.dirtyCount(page) > 0, 'dirtied says which dirty counts are not 0');
+      if (this.isPending(page) && isDirtied) dirtiedPerChunk[page >>> 9]!++;
     }
     assert(skipped === this.#skippedZeroPages, 'a named page waits, was sent, or is skipped as zero');
     for (const [chunk, count] of perChunk.entries()) {
       assert(this.#pendingOfChunk[chunk] === count, `pending count of chunk ${chunk}`);
+      assert(this.#dirtiedOfChunk[chunk] === dirtiedPerChunk[chunk], `pending dirtied pages of chunk ${chunk}`);
     }
+    const sum = (counts: Iterable<number>): number => [...counts].reduce((total, count) => total + count, 0);
+    assert(sum(dirtiedPerChunk) === this.#pendingDirtiedPages, 'pendingDirtiedPages counts them');
+    assert(sum(this.#dirtiedOfLane) === this.#pendingDirtiedPages, 'the lanes share out the dirtied pages');
   }
 }

@@ -22,12 +22,6 @@ export class DirtyHistory {
     return this.#samples.length === 0;
   }
 
-  /** Rate of the newest sample. */
-  get pagesPerSecond(): number {
-    const newest = this.#samples.at(-1);
-    return newest === undefined ? 0 : (newest.pages / newest.ms) * 1000;
-  }
-
   add(ms: number, pages: number): void {
     const sample = { ms: Math.max(1, ms), pages };
     const others = this.#samples.filter((old) => old.ms > sample.ms * SAME_LENGTH || old.ms < sample.ms / SAME_LENGTH);

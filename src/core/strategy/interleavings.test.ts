@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
+import { strategyNames } from '../model/migration.ts';
 import { plantedMistakes, runInterleaving, type InterleavingOptions } from './interleavings.ts';
 
 const schedules: fc.Arbitrary<InterleavingOptions> = fc.record({
   seed: fc.nat(),
+  strategy: fc.constantFrom(...strategyNames),
   lanes: fc.integer({ min: 1, max: 4 }),
   feedHold: fc.constantFrom('strict' as const, 'paced' as const),
   writesMax: fc.integer({ min: 0, max: 16 }),
@@ -28,7 +30,7 @@ test('whatever the order of steps, it ends and the destination equals the source
       assert.deepEqual(wrongPages, []);
       assert.notEqual(reason, null, 'the reason for the stop is known');
     }),
-    { numRuns: 1000 },
+    { numRuns: 1500 },
   );
   assert.ok(prunedPages > 10_000 && zeroedPages > 0, `${prunedPages} pages were pruned, ${zeroedPages} of them zeroed`);
 });
@@ -46,7 +48,8 @@ for (const planted of plantedMistakes) {
         prune: seed % 4 !== 3,
         zeroesOnFree: seed % 3 === 0,
       };
-      const { wrongPages } = runInterleaving({ seed, lanes: 1 + (seed % 3), feedHold, planted, ...rest });
+      const strategy = strategyNames[seed % strategyNames.length]!;
+      const { wrongPages } = runInterleaving({ seed, strategy, lanes: 1 + (seed % 3), feedHold, planted, ...rest });
       if (wrongPages.length > 0) found++;
     }
     assert.ok(found > 0, 'no schedule showed it');

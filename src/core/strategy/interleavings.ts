@@ -4,9 +4,10 @@
  * equals the source's, and it always ends. `planted` puts a known mistake around the scheduler (never into it); the tests
  * prove that each of them is found.
  */
+import type { StrategyName } from '../model/migration.ts';
 import { PageTable } from '../pages/page-table.ts';
+import { createStrategy } from './create-strategy.ts';
 import * as limits from './limits.ts';
-import { createPrecopy } from './precopy.ts';
 import { Scheduler, type Orders } from './scheduler.ts';
 import { SimAgent } from './sim-agent.ts';
 import { SimGuest } from './sim-guest.ts';
@@ -27,6 +28,7 @@ export type PlantedMistake = (typeof plantedMistakes)[number];
 
 export type InterleavingOptions = {
   readonly seed: number;
+  readonly strategy: StrategyName;
   readonly lanes: number;
   readonly feedHold: 'strict' | 'paced';
   /** Pages that the guest writes per step at most. */
@@ -123,7 +125,10 @@ class World {
     const maxRounds = 1 + this.random.below(12);
     this.scheduler = new Scheduler({
       table: this.table,
-      strategy: createPrecopy(this.table, { downtimeTargetMs, maxRounds }),
+      strategy: createStrategy(
+        { strategy: options.strategy, downtimeTargetMs, maxRounds, intervalMs: 1 + this.random.below(300) },
+        this.table,
+      ),
       feedHold: options.feedHold,
       downtimeTargetMs,
       maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
@@ -345,10 +350,18 @@ export function runInterleaving(options: InterleavingOptions): InterleavingResul
     steps++;
   }
   world.table.checkInvariants();
-  const { switchoverReason, rounds } = world.scheduler.snapshot(steps);
+  const { switchover, rounds } = world.scheduler.snapshot(steps);
   const ended = steps < STEPS_MAX;
   const { zeroedPages } = world;
-  const prunedPages = world.table.withheldPages;
+  const prunedPages = world.table.sparedPages;
   const wrongPages = world.wrongPages();
-  return { ended, steps, wrongPages, reason: switchoverReason, rounds: rounds.length, prunedPages, zeroedPages };
+  return {
+    ended,
+    steps,
+    wrongPages,
+    reason: switchover?.reason ?? null,
+    rounds: rounds.length,
+    prunedPages,
+    zeroedPages,
+  };
 }

@@ -34,10 +34,19 @@ export const STALE_MS = 20;
 /** Between two dirty syncs while first copies are being sent: often enough to save repeats, seldom enough for the guest. */
 export const REFRESH_MS = 400;
 
+/** A promise of a time until the switchover waits so long for its rate: the first samples of a link are bursts. */
+export const BOUND_AFTER_MS = 300;
+/** What a promise allows for syncs, in which the guest's pages are named again and lanes may wait. */
+export const BOUND_SLACK = 1.05;
+
 /** From the order to stop until QEMU has stopped the guest: measured 50 to 150 ms. */
 export const STOP_DELAY_MS = 100;
+/** The same for a promised time: as long as that may take, and not only usually. */
+export const BOUND_STOP_MS = 200;
 /** Stopping, device state, round trips: the downtime of a guest that leaves nothing. The pump corrects it. */
 export const FIXED_DOWNTIME_MS = 60;
+/** After so many syncs the guest has shown how much it writes when it writes least. */
+export const DIRTY_INTERVALS_MIN = 3;
 /** Dirty measurements kept. */
 export const DIRTY_SAMPLES_MAX = 4;
 /** Batches of backlog that a paced feed may always have. */

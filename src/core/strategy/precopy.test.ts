@@ -4,13 +4,14 @@ import * as fc from 'fast-check';
 import { PageTable } from '../pages/page-table.ts';
 import { DirtyHistory } from './dirty-history.ts';
 import { createPrecopy } from './precopy.ts';
+import { momentOf } from './testing.ts';
 import { Progress, timeToGoMs } from './progress.ts';
 import { RoundLog } from './round-log.ts';
 import { SweepTracker } from './sweep-tracker.ts';
 
 const table = () => new PageTable([{ name: 'pc.ram', pageCount: 1024 }], 1);
 const roundEnd = (round: number, leftPages: number | null, predictedDowntimeMs: number | null = null) =>
-  ({ at: 'roundEnd', round, leftPages, predictedDowntimeMs }) as const;
+  momentOf({ round, leftPages, predictedDowntimeMs });
 
 /** The round at which a guest that leaves these pages is stopped, and why. */
 function play(left: readonly number[], maxRounds = 30): [number, string] | null {
@@ -37,11 +38,9 @@ test('pages go in ascending order, round and round', () => {
 
 test('what fits the target ends it at any moment; nothing else does before the end of a round', () => {
   const strategy = createPrecopy(table(), { downtimeTargetMs: 300, maxRounds: 1 });
-  assert.equal(strategy.decide({ at: 'approach', round: 1, leftPages: 9000, predictedDowntimeMs: 301 }), null);
-  assert.equal(
-    strategy.decide({ at: 'approach', round: 1, leftPages: 9000, predictedDowntimeMs: 300 }),
-    'downtime target met',
-  );
+  const approach = (predictedDowntimeMs: number) => momentOf({ at: 'approach', leftPages: 9000, predictedDowntimeMs });
+  assert.equal(strategy.decide(approach(301)), null);
+  assert.equal(strategy.decide(approach(300)), 'downtime target met');
   assert.equal(strategy.decide(roundEnd(1, null)), 'maximum rounds');
 });
 

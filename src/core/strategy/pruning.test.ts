@@ -16,19 +16,19 @@ function setUp(isPaced = false) {
 
 test('lanes get nothing before the guest has answered, and then what it needs', () => {
   const { table, pruning } = setUp();
-  assert.deepEqual([table.pendingPages, table.withheldPages, pruning.mayStop], [0, 1024, false]);
+  assert.deepEqual([table.pendingPages, table.sparedPages, pruning.mayStop], [0, 1024, false]);
   pruning.contact();
   pruning.ready(true, 10);
   const order = { type: 'report', firstPage: 0, pages: 512, isProof: true, isLast: false };
   assert.deepEqual(pruning.nextOrder(511, 11), order);
   assert.equal(pruning.nextOrder(511, 11), null, 'the sweep has not passed the rest');
   pruning.answered(0, NONE, 20);
-  assert.deepEqual([table.pendingPages, table.withheldPages], [512, 512]);
+  assert.deepEqual([table.pendingPages, table.sparedPages], [512, 512]);
   assert.deepEqual(pruning.nextOrder(Infinity, 21), { ...order, firstPage: 512, isLast: true });
   table.name(600, false);
   pruning.answered(512, ALL, 30);
   assert.deepEqual(
-    [table.pendingPages, table.withheldPages],
+    [table.pendingPages, table.sparedPages],
     [513, 511],
     'what was written after the question is needed',
   );
@@ -56,9 +56,9 @@ test('an agent that falls silent after its first word is waited for a little lon
   pruning.ready(true, limits.AGENT_READY_MS - 1);
   assert.equal(pruning.nextOrder(Infinity, 5000)?.type, 'report');
   pruning.fail();
-  assert.deepEqual([table.pendingPages, table.withheldPages, pruning.mayStop], [1024, 0, true]);
+  assert.deepEqual([table.pendingPages, table.sparedPages, pruning.mayStop], [1024, 0, true]);
   pruning.answered(0, ALL, 6000);
-  assert.equal(table.withheldPages, 0, 'an answer that nobody waits for any more');
+  assert.equal(table.sparedPages, 0, 'an answer that nobody waits for any more');
 });
 
 test('cache that is not dropped yet has to be proven free in a last pass', () => {
@@ -74,7 +74,7 @@ test('cache that is not dropped yet has to be proven free in a last pass', () =>
     });
     pruning.answered(firstPage, ALL, 2);
   }
-  assert.deepEqual([pruning.mayStop, pruning.needsFinal, table.withheldPages], [false, true, 1024]);
+  assert.deepEqual([pruning.mayStop, pruning.needsFinal, table.sparedPages], [false, true, 1024]);
   pruning.wantFinal();
   assert.deepEqual(pruning.nextOrder(Infinity, 3), { type: 'drop' });
   assert.equal(pruning.nextOrder(Infinity, 3), null);
@@ -83,7 +83,7 @@ test('cache that is not dropped yet has to be proven free in a last pass', () =>
     assert.equal(pruning.nextOrder(Infinity, 5)?.type, 'report');
     pruning.answered(firstPage, firstPage === 0 ? ALL : NONE, 6);
   }
-  assert.deepEqual([pruning.mayStop, table.withheldPages, table.pendingPages], [true, 512, 512]);
+  assert.deepEqual([pruning.mayStop, table.sparedPages, table.pendingPages], [true, 512, 512]);
 });
 
 test('a guest that stops without proof has everything sent that was left out on trust', () => {
@@ -92,7 +92,7 @@ test('a guest that stops without proof has everything sent that was left out on 
   pruning.nextOrder(Infinity, 1);
   pruning.answered(0, ALL, 2);
   pruning.guestStopped();
-  assert.deepEqual([table.withheldPages, table.pendingPages], [0, 1024]);
+  assert.deepEqual([table.sparedPages, table.pendingPages], [0, 1024]);
 });
 
 test('a paced feed is held before the end of its first sweep, until the last answer', () => {

@@ -62,7 +62,7 @@ export class Pruning {
     this.#table = table;
     this.#isPaced = options.isPaced;
     const reportPages = options.reportPages ?? limits.REPORT_PAGES;
-    const blocks = table.blocks.filter((block) => table.canWithhold(block));
+    const blocks = table.blocks.filter((block) => table.canSpare(block));
     this.#ranges = blocks.flatMap((block) => rangesOf(block.firstPage, block.pageCount, reportPages));
     this.#state = options.isOn && this.#ranges.length > 0 ? 'waiting' : 'off';
     if (this.#state === 'waiting') table.closeAll();

@@ -88,7 +88,7 @@ test('drained waits for the end of the feed and the last acknowledgement', () =>
   scheduler.batchAcked(0, 0, 4);
   const { drained, feed, switchover } = scheduler.tick(4);
   assert.deepEqual({ drained, feed, switchover }, { drained: true, feed: 'read', switchover: null });
-  assert.equal(scheduler.snapshot(5).switchoverReason, 'QEMU stopped the guest by itself');
+  assert.equal(scheduler.snapshot(5).switchover?.reason, 'QEMU stopped the guest by itself');
   assert.throws(() => scheduler.pageNamed(0, 1, false), /after the end of the feed/);
 });
 

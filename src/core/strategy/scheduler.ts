@@ -16,6 +16,7 @@
  */
 import { assert } from '../base/assert.ts';
 import type { PageCounts, RoundReport } from '../model/migration.ts';
+import type { SwitchoverReport } from '../model/switchover.ts';
 import type { PageTable } from '../pages/page-table.ts';
 import { DirtyHistory } from './dirty-history.ts';
 import { FeedRegulator, type FeedHold, type FeedPhase } from './feed-regulator.ts';
@@ -25,6 +26,7 @@ import { Progress, timeToGoMs, type Work } from './progress.ts';
 import { Pruning, type ReportOrder } from './pruning.ts';
 import { RoundLog } from './round-log.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
+import { SwitchoverBound, type BoundFacts } from './switchover-bound.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 export type SchedulerOptions = {
@@ -79,8 +81,11 @@ export type SchedulerSnapshot = {
   readonly wireBytesPerSecond: number;
   /** The downtime if the guest were stopped now; null before the first measurement. */
   readonly predictedDowntimeMs: number | null;
+  /** Promised: the guest is stopped at the latest so long after the start; null when nothing is, or not yet. */
+  readonly boundMs: number | null;
   readonly feedPhase: FeedPhase;
-  readonly switchoverReason: SwitchoverReason | null;
+  /** Null until the strategy, or QEMU, wants the guest stopped. */
+  readonly switchover: SwitchoverReport | null;
 };
 
 /** QEMU's own limit in a paced migration: half of the target is left to our backlog and the fixed part. */
@@ -98,21 +103,28 @@ export class Scheduler {
   readonly #bucket: TokenBucket;
   readonly #dirty = new DirtyHistory();
   readonly #log: RoundLog;
+  readonly #bound: SwitchoverBound;
+  readonly #startMs: number;
   readonly #progress = new Progress();
   /** Per lane, the batches not yet sent: their round, and how many of their pages had been sent before. */
   readonly #unsent: { roundIndex: number; againPages: number }[][];
 
   #guest: 'running' | 'stopping' | 'stopped' = 'running';
   #feedHasEnded = false;
-  #reason: SwitchoverReason | null = null;
+  #switchover: (SwitchoverReport & { readonly reason: SwitchoverReason }) | null = null;
   #fixedDowntimeMs = limits.FIXED_DOWNTIME_MS;
   #roundsBegun = 1;
   #namingsAtSweepEnd = 0;
+  #renamingsAtSweepEnd = 0;
+  #dirtyPagesPerSecond = 0;
+  #dirtyPagesPerSecondMin = Infinity;
+  #dirtyIntervals = 0;
   #dataPages = 0;
   #zeroPages = 0;
   #resentPages = 0;
   #wireBytes = 0;
   #hasClosedRounds = false;
+  /** The sync that was asked for came while pages were pending. */
   #isRefresh = false;
 
   constructor(options: SchedulerOptions) {
@@ -126,6 +138,8 @@ export class Scheduler {
     this.#link = new LinkWindow(table.lanes, options.batchPages, nowMs);
     this.#bucket = new TokenBucket(options.maxBandwidthBytesPerSecond, nowMs);
     this.#log = new RoundLog(nowMs);
+    this.#bound = new SwitchoverBound(nowMs);
+    this.#startMs = nowMs;
     this.#unsent = Array.from({ length: table.lanes }, () => []);
   }
 
@@ -148,9 +162,15 @@ export class Scheduler {
   /** The END of the RAM section began: the guest is stopped. */
   vcpusStopped(nowMs: number): void {
     if (this.#guest === 'stopped') return;
-    this.#reason ??= 'QEMU stopped the guest by itself';
+    this.#switchover = {
+      reason: 'QEMU stopped the guest by itself',
+      ...this.#switchover,
+      ...this.#switchoverAt(nowMs),
+      expectedDowntimeMs: this.#switchover?.expectedDowntimeMs ?? null,
+    };
     this.#guest = 'stopped';
     this.#pruning.guestStopped();
+    this.#strategy.guestStops();
     this.#feed.open();
     this.#log.close(this.#table.renamings, nowMs, 'stopAndCopy');
   }
@@ -252,7 +272,9 @@ export class Scheduler {
       // A refresh names only what is not pending anyway, which says too little about the guest.
       if (!sweep.first && !this.#isRefresh) this.#dirty.add(sweep.sinceMs, pages);
       this.#isRefresh = false;
+      if (!sweep.first) this.#noteDirtyRate(sweep.sinceMs);
     }
+    if (this.#strategy.isBounded) this.#keepBound(nowMs);
     if (this.#guest === 'running') {
       if (this.#options.feedHold === 'paced') {
         if (sweep !== null) this.#atRoundEnd(nowMs);
@@ -263,7 +285,8 @@ export class Scheduler {
       this.#hasClosedRounds = true;
       this.#log.close(this.#table.renamings, nowMs);
     }
-    return { feed: this.#feedOrder(), switchover: this.#guest === 'stopping' ? this.#reason : null, drained };
+    const switchover = this.#guest === 'stopping' ? (this.#switchover?.reason ?? null) : null;
+    return { feed: this.#feedOrder(), switchover, drained };
   }
 
   snapshot(nowMs: number): SchedulerSnapshot {
@@ -280,18 +303,19 @@ export class Scheduler {
         sent: this.#dataPages,
         resent: this.#resentPages,
         zero,
-        pruned: this.#options.prune ? this.#table.withheldPages : null,
+        pruned: this.#options.prune ? this.#table.sparedPages : null,
         delta: null,
         pulled: null,
       },
       pagesPending: this.#table.pendingPages,
       pagesInFlight: this.#link.inFlightPages,
-      dirtyPagesPerSecond: this.#dirty.pagesPerSecond,
+      dirtyPagesPerSecond: this.#dirtyPagesPerSecond,
       wireBytes: this.#wireBytes,
       wireBytesPerSecond: this.#link.wireBytesPerSecond ?? 0,
       predictedDowntimeMs: this.#moment('roundEnd', nowMs).predictedDowntimeMs,
+      boundMs: this.#bound.boundMs,
       feedPhase: this.#feed.phase,
-      switchoverReason: this.#reason,
+      switchover: this.#switchover,
     };
   }
 
@@ -315,55 +339,120 @@ export class Scheduler {
     if (this.#table.pendingPages === 0 && this.#pruning.mayStop) {
       this.#atRoundEnd(nowMs);
       if (this.#guest === 'running') this.#feed.release();
-    } else if (this.#wantsRefresh(nowMs)) {
+      return;
+    }
+    const wish = this.#syncWish(nowMs - this.#feed.freshSinceMs);
+    if (wish !== null) {
+      if (wish === 'round') this.#closeRound(nowMs);
       this.#isRefresh = true;
       this.#feed.release();
     } else if (this.#backlogPages() <= limits.STOP_DELAY_MS * this.#link.pagesPerMs) {
-      this.#consider(this.#moment('approach', nowMs));
+      this.#consider(this.#moment('approach', nowMs), nowMs);
     }
   }
 
-  /**
-   * While pages wait for their first turn, fresh namings cost nothing: what the guest wrote to them goes with that turn.
-   * Without them every page written before it was sent would be named in the next round and be sent twice. Nor is it a
-   * round when the lanes wait for the guest's answer.
-   */
-  #wantsRefresh(nowMs: number): boolean {
-    const isIdle = this.#table.pendingPages === 0;
-    return (isIdle || this.#unsentMs >= limits.REFRESH_MS) && nowMs - this.#feed.freshSinceMs >= limits.REFRESH_MS;
+  /** Lanes that have nothing to do until the guest has answered do not end a round. */
+  #syncWish(sinceSyncMs: number): 'round' | 'refresh' | null {
+    if (this.#table.pendingPages > 0) return this.#strategy.wantsSync(sinceSyncMs, this.#unsentMs);
+    return sinceSyncMs >= limits.REFRESH_MS ? 'refresh' : null;
   }
 
   get #unsentMs(): number {
     return this.#table.unsentPendingPages / this.#link.pagesPerMs;
   }
 
-  #atRoundEnd(nowMs: number): void {
-    this.#consider(this.#moment('roundEnd', nowMs));
+  /** Pages named again since the last sweep's end, the pending ones included: the guest wrote to each of them. */
+  #noteDirtyRate(sinceMs: number): void {
+    const pages = this.#table.renamings - this.#renamingsAtSweepEnd;
+    this.#renamingsAtSweepEnd = this.#table.renamings;
+    this.#dirtyPagesPerSecond = (pages / Math.max(1, sinceMs)) * 1000;
+    this.#dirtyPagesPerSecondMin = Math.min(this.#dirtyPagesPerSecondMin, this.#dirtyPagesPerSecond);
+    this.#dirtyIntervals++;
+  }
+
+  /** Promises a time until the stop once the rate is known, and asks the strategy all the time to keep it. */
+  #keepBound(nowMs: number): void {
     if (this.#guest !== 'running') return;
+    const firstSweepEnded = this.#feed.phase !== 'first';
+    if (this.#link.isMeasured && this.#bound.isDue(firstSweepEnded, nowMs)) {
+      this.#bound.promise(this.#boundFacts(nowMs), nowMs);
+    }
+    if (firstSweepEnded) this.#consider(this.#moment('sending', nowMs), nowMs);
+  }
+
+  #boundFacts(nowMs: number): BoundFacts {
+    const { totalPages, namedPages, skippedZeroPages, takenPages, pendingNeverDirtiedPages } = this.#table;
+    const { inFlightPages, pagesPerMs, wireBytesPerSecond } = this.#link;
+    const unnamedPages = this.#feed.phase === 'first' ? totalPages - namedPages : 0;
+    const placedPages = takenPages - inFlightPages;
+    // What is left out without proof may have to be sent.
+    const sparedPages = this.#pruning.mayStop ? 0 : this.#table.sparedPages;
+    const prunedPages = this.#table.sparedPages - sparedPages;
+    const elapsedMs = Math.max(1, nowMs - this.#startMs);
+    // A first promise knows the newest rate only. Later ones must not be made of a lucky moment.
+    const isFirst = this.#bound.boundMs === null;
+    const wireBytesPerMs =
+      Math.min(wireBytesPerSecond ?? 0, this.#options.maxBandwidthBytesPerSecond ?? Infinity) / 1000;
+    return {
+      pagesPerMs: isFirst ? pagesPerMs : Math.min(pagesPerMs, placedPages / elapsedMs),
+      wireBytesPerMs: isFirst ? wireBytesPerMs : Math.min(wireBytesPerMs, this.#wireBytes / elapsedMs),
+      contentPages: totalPages - skippedZeroPages - prunedPages,
+      placedPages,
+      inFlightPages,
+      unsentPages: pendingNeverDirtiedPages + unnamedPages + sparedPages,
+      sweepLeftMs: (unnamedPages * elapsedMs) / Math.max(1, namedPages),
+    };
+  }
+
+  #atRoundEnd(nowMs: number): void {
+    this.#consider(this.#moment('roundEnd', nowMs), nowMs);
+    if (this.#guest === 'running') this.#closeRound(nowMs);
+  }
+
+  #closeRound(nowMs: number): void {
     this.#log.close(this.#table.renamings, nowMs);
     this.#roundsBegun++;
   }
 
-  #consider(moment: Moment): void {
+  #consider(moment: Moment, nowMs: number): void {
     const reason = this.#strategy.decide(moment);
     if (reason === null) return;
     if (!this.#pruning.mayStop) return this.#pruning.wantFinal();
-    this.#reason = reason;
+    const { predictedDowntimeMs } = this.#moment('approach', nowMs);
+    this.#switchover = { reason, ...this.#switchoverAt(nowMs), expectedDowntimeMs: predictedDowntimeMs };
     this.#guest = 'stopping';
+    this.#strategy.guestStops();
     this.#feed.open();
   }
 
-  /** The guest writes on until it has stopped, and the lanes go on sending. */
+  #switchoverAt(nowMs: number): Pick<SwitchoverReport, 'afterMs' | 'rounds' | 'boundMs'> {
+    return { afterMs: nowMs - this.#startMs, rounds: this.#roundsBegun, boundMs: this.#bound.boundMs };
+  }
+
   #moment(at: Moment['at'], nowMs: number): Moment {
-    const round = this.#roundsBegun;
-    if (this.#dirty.isEmpty) return { at, round, leftPages: null, predictedDowntimeMs: null };
-    const { pagesPerMs } = this.#link;
-    const unsent = Math.max(0, this.#backlogPages() - limits.STOP_DELAY_MS * pagesPerMs);
-    const sinceSyncMs = nowMs - this.#feed.freshSinceMs + limits.STOP_DELAY_MS;
-    const leftPages = Math.min(this.#table.totalPages, unsent + this.#dirty.expectedPages(sinceSyncMs));
+    const { feedHold } = this.#options;
+    const leftPages = at === 'sending' || this.#dirty.isEmpty ? null : this.#leftPages(nowMs);
+    const isShown = this.#dirtyIntervals >= limits.DIRTY_INTERVALS_MIN;
     // QEMU below 8.1 watches the target itself; here only the other rules may stop the guest.
-    const paced = this.#options.feedHold === 'paced';
-    return { at, round, leftPages, predictedDowntimeMs: paced ? null : this.#fixedDowntimeMs + leftPages / pagesPerMs };
+    const isKnown = leftPages !== null && feedHold === 'strict';
+    return {
+      at,
+      round: this.#roundsBegun,
+      leftPages,
+      predictedDowntimeMs: isKnown ? this.#fixedDowntimeMs + leftPages / this.#link.pagesPerMs : null,
+      neverDirtiedPages: this.#table.pendingNeverDirtiedPages,
+      dirtyPagesPerMsMin: isShown ? this.#dirtyPagesPerSecondMin / 1000 : 0,
+      pagesPerMs: this.#link.pagesPerMs,
+      boundLeftMs: this.#bound.leftMs(nowMs),
+      feedHold,
+    };
+  }
+
+  /** The guest writes on until it has stopped, and the lanes go on sending. */
+  #leftPages(nowMs: number): number {
+    const unsent = Math.max(0, this.#backlogPages() - limits.STOP_DELAY_MS * this.#link.pagesPerMs);
+    const sinceSyncMs = nowMs - this.#feed.freshSinceMs + limits.STOP_DELAY_MS;
+    return Math.min(this.#table.totalPages, unsent + this.#dirty.expectedPages(sinceSyncMs));
   }
 
   #work(): Work {
@@ -375,7 +464,7 @@ export class Scheduler {
     return {
       donePages: takenPages - this.#link.inFlightPages,
       leftPages: this.#backlogPages() + unnamed * contentShare,
-      dirtyPagesPerSecond: this.#guest === 'stopped' ? 0 : this.#dirty.pagesPerSecond,
+      dirtyPagesPerSecond: this.#guest === 'stopped' ? 0 : this.#dirtyPagesPerSecond,
       pagesPerMs: this.#link.pagesPerMs,
       fixedMs: this.#fixedDowntimeMs + stoppingMs,
     };

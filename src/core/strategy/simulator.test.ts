@@ -17,6 +17,7 @@ const usual: SimulationOptions = {
   wireBytesPerPage: 4096,
   downtimeTargetMs: 300,
   maxRounds: 30,
+  intervalMs: 3000,
   maxBandwidthBytesPerSecond: null,
 };
 
@@ -53,7 +54,7 @@ const MB20 = 20e6 / 4096 / 1000;
 test('an idle guest takes one round and no downtime beyond the fixed part', () => {
   const { last, downtimeMs, totalMs } = run({});
   assert.equal(last.rounds.length, 1);
-  assert.equal(last.switchoverReason, 'downtime target met');
+  assert.equal(last.switchover?.reason, 'downtime target met');
   assert.equal(last.pages.resent, 0);
   assert.ok(downtimeMs <= 70, `downtime ${downtimeMs}`);
   assert.ok(totalMs < (GIB_PAGES * 4096) / 125e3 + 150, `total ${totalMs}: the link was busy all the time`);
@@ -62,7 +63,7 @@ test('an idle guest takes one round and no downtime beyond the fixed part', () =
 test('20 MB/s over 1 Gbit/s ends within a few rounds, near the predicted downtime', () => {
   const { last, downtimeMs, predictedDowntimeMs } = run({ workload: { pagesPerMs: MB20 } });
   assert.ok(last.rounds.length <= 5, `${last.rounds.length} rounds`);
-  assert.equal(last.switchoverReason, 'downtime target met');
+  assert.equal(last.switchover?.reason, 'downtime target met');
   assert.ok(downtimeMs <= 300, `downtime ${downtimeMs}`);
   assert.ok(
     Math.abs(downtimeMs - (predictedDowntimeMs ?? NaN)) < 100,
@@ -72,33 +73,33 @@ test('20 MB/s over 1 Gbit/s ends within a few rounds, near the predicted downtim
 
 test('a hot set that one long round cannot tell from a slow writer does not break the target', () => {
   const { last, downtimeMs } = run({ workload: { pagesPerMs: 50, hotPages: 6000 } });
-  assert.equal(last.switchoverReason, 'downtime target met');
+  assert.equal(last.switchover?.reason, 'downtime target met');
   assert.ok(downtimeMs <= 330, `downtime ${downtimeMs}`);
 });
 
 test('a guest that writes faster than the link is ended by a stop rule', () => {
   for (const feedHold of ['strict', 'paced'] as const) {
     const { last } = run({ workload: { pagesPerMs: 60 }, pages: 65_536, feedHold });
-    assert.match(last.switchoverReason ?? '', /rounds stopped shrinking|maximum rounds/);
+    assert.match(last.switchover?.reason ?? '', /rounds stopped shrinking|maximum rounds/);
   }
 });
 
 test('the most rounds are kept to', () => {
   const { last } = run({ workload: { pagesPerMs: 60 }, pages: 32_768, maxRounds: 2 });
-  assert.equal(last.switchoverReason, 'maximum rounds');
+  assert.equal(last.switchover?.reason, 'maximum rounds');
   assert.ok(last.rounds.length <= 3, 'two rounds and what is sent while stopped');
 });
 
 test('a target below the fixed part ends nevertheless', () => {
   const { last, downtimeMs } = run({ downtimeTargetMs: 10 });
-  assert.equal(last.switchoverReason, 'rounds stopped shrinking');
+  assert.equal(last.switchover?.reason, 'rounds stopped shrinking');
   assert.ok(downtimeMs <= 70);
 });
 
 test('an old QEMU stops the guest by itself within the target, because it sees our bandwidth', () => {
   for (const workload of [{ pagesPerMs: 0 }, { pagesPerMs: MB20 }, { pagesPerMs: 50, hotPages: 2000 }]) {
     const { last, downtimeMs } = run({ workload, feedHold: 'paced' });
-    assert.equal(last.switchoverReason, 'QEMU stopped the guest by itself');
+    assert.equal(last.switchover?.reason, 'QEMU stopped the guest by itself');
     assert.ok(downtimeMs <= 300, `downtime ${downtimeMs}`);
   }
 });
@@ -121,4 +122,23 @@ test('bursts, zero writes and a mostly empty guest all end with equal memory', (
   run({ pages: 65_536, workload: { pagesPerMs: 20, burstMs: 300 } });
   run({ pages: 65_536, usedShare: 0.1, workload: { pagesPerMs: 5, zeroShare: 0.5 }, lanes: 3 });
   run({ pages: 65_536, usedShare: 0, lanes: 1, feedHold: 'paced' });
+});
+
+test('auto is at least as quick as precopy, and needs no more downtime where that meets the target', () => {
+  const workloads = [{ pagesPerMs: 0 }, { pagesPerMs: 50, hotPages: 2000 }, { pagesPerMs: MB20, hotPages: 32_768 }];
+  for (const workload of workloads) {
+    const [precopy, auto] = (['precopy', 'auto'] as const).map((strategy) =>
+      run({ strategy, workload, pages: 65_536 }),
+    );
+    assert.ok(auto!.totalMs <= precopy!.totalMs * 1.02, `${auto!.totalMs} ms, precopy ${precopy!.totalMs} ms`);
+    assert.ok(auto!.downtimeMs <= precopy!.downtimeMs + 60, `${auto!.downtimeMs} ms, ${precopy!.downtimeMs} ms`);
+    assert.equal(auto!.last.switchover?.reason, 'downtime target met');
+  }
+});
+
+test('a guest that writes faster than the link: auto takes far less time than precopy for a like downtime', () => {
+  const workload = { pagesPerMs: 50, hotPages: 32_768 };
+  const [precopy, auto] = (['precopy', 'auto'] as const).map((strategy) => run({ strategy, workload, pages: 131_072 }));
+  assert.ok(auto!.totalMs < precopy!.totalMs * 0.75, `${auto!.totalMs} ms, precopy ${precopy!.totalMs} ms`);
+  assert.ok(auto!.downtimeMs < precopy!.downtimeMs * 1.3, `${auto!.downtimeMs} ms, ${precopy!.downtimeMs} ms`);
 });

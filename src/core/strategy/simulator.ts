@@ -22,12 +22,16 @@ export type SimulationOptions = StrategyOptions & {
   readonly roundTripMs: number;
   /** Size of a page with content after compression. */
   readonly wireBytesPerPage: number;
+  /** From this share of memory on, pages do not compress at all. */
+  readonly hardFromShare?: number;
   readonly maxBandwidthBytesPerSecond: number | null;
 };
 
 export type SimulationResult = {
   readonly ended: boolean;
   readonly totalMs: number;
+  /** The guest stopped; totalMs if it never did. */
+  readonly stoppedMs: number;
   readonly downtimeMs: number;
   /** What the scheduler expected when it gave the order to stop; null when it gave none. */
   readonly predictedDowntimeMs: number | null;
@@ -115,6 +119,7 @@ class Simulation {
     return {
       ended: this.#orders.drained,
       totalMs: this.#nowMs,
+      stoppedMs: this.#stoppedMs ?? this.#nowMs,
       downtimeMs: this.#nowMs - (this.#stoppedMs ?? this.#nowMs) + FIXED_DOWNTIME_MS,
       predictedDowntimeMs: this.#predictedDowntimeMs,
       syncs: this.#qemu.syncs,
@@ -217,7 +222,9 @@ class Simulation {
   #read(lane: number, batch: Batch): void {
     batch.values = Uint32Array.from(batch.pages, (page) => this.#guest.memory[page]!);
     const dataPages = batch.values.reduce((sum, value) => sum + (value === 0 ? 0 : 1), 0);
-    batch.wireBytes = dataPages * this.#options.wireBytesPerPage + 32;
+    const { pages, wireBytesPerPage, hardFromShare = 1 } = this.#options;
+    const hardPages = batch.pages.filter((page, i) => page >= pages * hardFromShare && batch.values![i] !== 0).length;
+    batch.wireBytes = (dataPages - hardPages) * wireBytesPerPage + hardPages * 4096 + 32;
     const bytesPerMs = this.#options.linkBytesPerSecond / 1000;
     this.#linkFreeMs = Math.max(this.#linkFreeMs, batch.readAtMs) + batch.wireBytes / bytesPerMs;
     this.#inFlightMsMax = Math.max(this.#inFlightMsMax, this.#linkFreeMs - this.#nowMs);

@@ -48,6 +48,7 @@ export const logEvents = [
   'migration.round',
   'migration.feed',
   'migration.pruning',
+  'migration.bound',
   'migration.switchover',
   'migration.prepared',
   'migration.commit',

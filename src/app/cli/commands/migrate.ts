@@ -24,15 +24,21 @@ export type MigrateOptions = CommonOptions & {
   readonly maxBandwidth?: number;
   readonly downtime?: number;
   readonly maxRounds?: number;
+  readonly interval?: number;
   readonly verify?: boolean;
   readonly stallTimeout?: number;
   readonly events?: boolean;
 };
 
 export function addMigrateOptions(command: Command): Command {
-  const { downtimeTargetMs, maxRounds, stallTimeoutMs, strategy, prune, compress } = defaultMigrationOptions;
+  const { downtimeTargetMs, maxRounds, intervalMs, stallTimeoutMs, strategy, prune, compress } =
+    defaultMigrationOptions;
   return command
-    .addOption(new Option('--strategy <name>', `which pages when (default: ${strategy})`).choices(strategyNames))
+    .addOption(
+      new Option('--strategy <name>', `which pages when, and when to stop the guest (default: ${strategy})`).choices(
+        strategyNames,
+      ),
+    )
     .addOption(
       new Option('--prune <mode>', `pages not to send: unused ones, or file cache too (default: ${prune})`).choices(
         pruneModes,
@@ -49,6 +55,11 @@ export function addMigrateOptions(command: Command): Command {
     )
     .option('--downtime <time>', `target, like 300ms (default: ${downtimeTargetMs}ms)`, durationMs)
     .option('--max-rounds <n>', `of pre-copy before the guest is stopped anyway (default: ${maxRounds})`, wholeNumber)
+    .option(
+      '--interval <time>',
+      `of strategy mplm, between two dirty syncs (default: ${intervalMs / 1000}s)`,
+      durationMs,
+    )
     .option('--verify', 'compare all memory on both sides while the guest is stopped')
     .option(
       '--stall-timeout <time>',
@@ -92,6 +103,7 @@ function requestOptions(options: MigrateOptions): object {
     lanes,
     maxRounds,
     verify,
+    intervalMs: options.interval,
     maxBandwidthBytesPerSecond: options.maxBandwidth,
     downtimeTargetMs: options.downtime,
     stallTimeoutMs: options.stallTimeout,
