@@ -23,6 +23,8 @@ export type GuestOptions = {
     readonly rate: string;
     readonly pattern?: 'sequential' | 'random';
     readonly bytes?: number;
+    /** In which all of the working set is checked once; default 10. */
+    readonly checkSeconds?: number;
   };
   /** Fills this much file cache from the data disk, at most 768M; adds that disk (read-only). */
   readonly cache?: string;
@@ -61,7 +63,13 @@ export function guestSpec(options: GuestOptions): VmSpecInput {
     if (churn.disk !== undefined) disks.push(churn.disk);
   }
   if (writer !== undefined) {
-    const parts = [writer.set, writer.rate, writer.pattern ?? 'sequential', writer.bytes ?? 0];
+    const parts = [
+      writer.set,
+      writer.rate,
+      writer.pattern ?? 'sequential',
+      writer.bytes ?? 0,
+      writer.checkSeconds ?? 10,
+    ];
     words.push(`vmferry.writer=${parts.join(',')}`);
   }
   if (options.cache !== undefined) words.push(`vmferry.cache=${options.cache}`);

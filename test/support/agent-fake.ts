@@ -35,7 +35,8 @@ export class FakeAgent {
   readonly #trick: AgentTrick;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  readonly #paths: string[] = [];
+  /** By handle; a file of /proc is read once, in one piece. */
+  readonly #files: { readonly path: string; isRead: boolean }[] = [];
   /** Commands that it was sent, for a closer look. */
   readonly commands: string[] = [];
   #reads = 0;
@@ -78,11 +79,14 @@ export class FakeAgent {
       case 'guest-sync-delimited':
         return say(given.id, '\xff');
       case 'guest-file-open':
-        return say(this.#paths.push(given.path ?? '') - 1);
+        return say(this.#files.push({ path: given.path ?? '', isRead: false }) - 1);
       case 'guest-file-read': {
-        const text = files[this.#paths[given.handle ?? 0] ?? ''];
-        if (text === undefined) return this.#trickOn(socket, given.count ?? 0, say);
-        return say(contentOf(Buffer.from(text)));
+        const file = this.#files[given.handle ?? 0];
+        const text = files[file?.path ?? ''];
+        if (file === undefined || text === undefined) return this.#trickOn(socket, given.count ?? 0, say);
+        const content = Buffer.from(file.isRead ? '' : text);
+        file.isRead = true;
+        return say(contentOf(content));
       }
       default:
         return say({});

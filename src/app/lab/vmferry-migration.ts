@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { MigrationReport } from '../../core/model/migration.ts';
+import type { MigrationOptions, MigrationReport } from '../../core/model/migration.ts';
 import type { VmSpec, VmView } from '../../core/model/vm.ts';
 import { AgentClient } from '../client/agent-client.ts';
 import { unixTransport } from '../client/unix-transport.ts';
@@ -23,6 +23,8 @@ export type MigrationShow = 'all' | 'progress' | 'nothing';
 
 export class VmferryGuest implements MovableGuest {
   show: MigrationShow = 'nothing';
+  /** Of its moves when nothing is shown; left out = the defaults. */
+  options: Partial<MigrationOptions> = {};
   readonly view: VmView;
   readonly #plan: LabPlan;
   readonly #signal: AbortSignal;
@@ -56,6 +58,7 @@ export class VmferryGuest implements MovableGuest {
       reason: report.reason,
       totalMs: completed ? report.totalMs : null,
       downtimeMs: completed ? report.downtimeMs : null,
+      ...(completed && { pagesSent: report.pages.sent }),
       furtherMs: {
         totalWithoutReservation: report.totalMs - report.stagesMs.reservation,
         ...report.stagesMs,
@@ -77,7 +80,8 @@ export class VmferryGuest implements MovableGuest {
   async #moveByApi(from: HostName, destination: HostName): Promise<MigrationReport> {
     const signal = this.#signal;
     return await withAgent(this.#plan, from, async (client) => {
-      const { id } = await client.call('startMigration', { body: { vm: this.view.name, destination } }, { signal });
+      const body = { vm: this.view.name, destination, options: this.options };
+      const { id } = await client.call('startMigration', { body }, { signal });
       for await (const event of client.events(id, { signal })) if (event.type === 'report') return event.report;
       throw new LabError('LAB_COMMAND', `Migration ${id} ended without a report`, { id });
     });
