@@ -17,17 +17,17 @@ describe('QEMU 10', () => {
       qemuArguments: [...secondMonitor, '-device', 'virtio-balloon-pci,id=balloon0'],
     });
     await churnOn(guest, 40);
-    await askQemu(lab, 'a', 'shape', 'balloon', { value: 2048 * MIB });
+    await askQemu(lab, 'a', 'shape', 'balloon', { value: 2560 * MIB });
     const actual = async (): Promise<number> =>
       ((await askQemu(lab, 'a', 'shape', 'query-balloon')) as { actual: number }).actual;
-    await until('the balloon grows', async () => (await actual()) < 2400 * MIB);
+    await until('the balloon grows', async () => (await actual()) <= 2560 * MIB);
     const there = await lab.migrate(guest, 'a', 'b', '--verify');
     assertReport(there.report);
     assert.deepEqual([there.report.verified, there.report.notes], [true, []]);
     const { pages, totalMs, downtimeMs } = there.report;
     t.diagnostic(`${totalMs.toFixed(0)} ms, downtime ${downtimeMs?.toFixed(0)} ms, ${JSON.stringify(pages)}`);
     assert.ok(pages.total >= 3 * 1024 * 256);
-    assert.ok((pages.pruned ?? 0) > 20_000, 'most of 128 MiB of file cache, which lies above 4 GiB');
+    assert.ok((pages.pruned ?? 0) > 20_000, 'most of 128 MiB of file cache');
     await churnOn(guest, 40);
     await askQemu(lab, 'b', 'shape', 'balloon', { value: 3072 * MIB });
     await churnOn(guest, 40);
@@ -78,9 +78,9 @@ describe('QEMU 10', () => {
       return { cachedMib, sent: pages.sent };
     };
     const [dropped, kept] = [await moved('dropped'), await moved('kept', '--keep-cache')];
-    // 48 MiB of files were read twice.
-    assert.ok(kept.cachedMib > dropped.cachedMib + 32, `${kept.cachedMib} and ${dropped.cachedMib} MiB`);
-    assert.ok(kept.sent > dropped.sent + 32 * 256, `${kept.sent} and ${dropped.sent} pages`);
+    // 48 MiB of files were read twice; the kernel does not take all of them for hot.
+    assert.ok(kept.cachedMib > dropped.cachedMib + 12, `${kept.cachedMib} and ${dropped.cachedMib} MiB`);
+    assert.ok(kept.sent > dropped.sent + 12 * 256, `${kept.sent} and ${dropped.sent} pages`);
   });
 });
 

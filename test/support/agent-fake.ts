@@ -64,7 +64,9 @@ export class FakeAgent {
     socket.on('error', () => undefined).once('close', () => this.#sockets.delete(socket));
     socket.setEncoding('latin1');
     if (this.#trick === 'swallows') return void socket.resume();
-    createInterface(socket).on('line', (line) => {
+    const lines = createInterface(socket);
+    lines.on('error', () => undefined);
+    lines.on('line', (line) => {
       const request = JSON.parse(line.replaceAll('\xff', '')) as Request;
       this.commands.push(request.execute);
       this.#answer(socket, request);
