@@ -37,7 +37,7 @@ export type GuestImages = {
 export const dataFileBytes = 768 * 2 ** 20;
 const here = import.meta.dirname;
 const cache = resolve(here, '..', '.cache');
-const guestPrograms = ['writer', 'filelog', 'tcpecho', 'heartbeat', 'fillcache'];
+const guestPrograms = ['writer', 'filelog', 'tcpecho', 'heartbeat', 'fillcache', 'churn'];
 const hostPrograms = ['makefiles', 'filelog'];
 
 export function guestImagesAreThere(): boolean {

@@ -23,11 +23,19 @@ export type GuestOptions = {
     readonly rate: string;
     readonly pattern?: 'sequential' | 'random';
     readonly bytes?: number;
+    /** In which all of the working set is checked once; default 10. */
+    readonly checkSeconds?: number;
   };
   /** Fills this much file cache from the data disk, at most 768M; adds that disk (read-only). */
   readonly cache?: string;
   /** Keeps a checksummed, fsynced log on this disk, `recordsPerS` default 100. */
   readonly fileLog?: { readonly disk: DiskInput; readonly recordsPerS?: number };
+  /** Uses and checks this much memory at random, and files on that disk (in memory without one): guests/programs/churn.c. */
+  readonly churn?: { readonly set: string; readonly disk?: DiskInput };
+  /** The guest agent is not started, never answers, or may not open files. */
+  readonly agent?: 'off' | 'stopped' | 'forbidden';
+  /** Further words of the kernel command line, like `init_on_free=1`. */
+  readonly kernelWords?: readonly string[];
   /** Port of a TCP echo service. */
   readonly tcpPort?: number;
   /** `198.18.1.1:9000`: a UDP packet every millisecond goes there. */
@@ -49,12 +57,24 @@ export function guestSpec(options: GuestOptions): VmSpecInput {
     words.push(`vmferry.filelog=${deviceOf(disks.length)},${options.fileLog.recordsPerS ?? 100}`);
     disks.push(options.fileLog.disk);
   }
-  const { writer } = options;
+  const { writer, churn } = options;
+  if (churn !== undefined) {
+    words.push(`vmferry.churn=${churn.set}${churn.disk === undefined ? '' : `,${deviceOf(disks.length)}`}`);
+    if (churn.disk !== undefined) disks.push(churn.disk);
+  }
   if (writer !== undefined) {
-    const parts = [writer.set, writer.rate, writer.pattern ?? 'sequential', writer.bytes ?? 0];
+    const parts = [
+      writer.set,
+      writer.rate,
+      writer.pattern ?? 'sequential',
+      writer.bytes ?? 0,
+      writer.checkSeconds ?? 10,
+    ];
     words.push(`vmferry.writer=${parts.join(',')}`);
   }
   if (options.cache !== undefined) words.push(`vmferry.cache=${options.cache}`);
+  if (options.agent !== undefined) words.push(`vmferry.agent=${options.agent}`);
+  words.push(...(options.kernelWords ?? []));
   if (options.tcpPort !== undefined) words.push(`vmferry.tcp=${options.tcpPort}`);
   if (options.heartbeat !== undefined) words.push(`vmferry.heartbeat=${options.heartbeat}`);
   if (options.address !== undefined) words.push(`vmferry.ip=${options.address}`);
@@ -87,6 +107,28 @@ export function parseWriterLines(text: string): WriterLine[] {
     guestMs: Number(match[2]),
     gapMs: Number(match[3]),
     corruptedWords: Number(match[4]),
+  }));
+}
+
+/** One 100 ms line of churn, see guests/programs/churn.c. */
+export type ChurnLine = {
+  readonly steps: number;
+  readonly mibCompared: number;
+  readonly filesCompared: number;
+  readonly freshPages: number;
+  readonly guestMs: number;
+  readonly damagedPages: number;
+};
+
+export function parseChurnLines(text: string): ChurnLine[] {
+  const line = /^C ops=(\d+) mib=(\d+) files=(\d+) zero=(\d+) ms=(\d+) bad=(\d+)\r?$/gm;
+  return Array.from(text.matchAll(line), (match) => ({
+    steps: Number(match[1]),
+    mibCompared: Number(match[2]),
+    filesCompared: Number(match[3]),
+    freshPages: Number(match[4]),
+    guestMs: Number(match[5]),
+    damagedPages: Number(match[6]),
   }));
 }
 

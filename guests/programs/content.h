@@ -16,6 +16,11 @@
 #define RANDOM_OF_16_MIXED 6u
 #define RANDOM_OF_16_DENSE 16u
 
+/* The files of the data disk: block n of 64 KiB, counted over all files, has seed DATA_SEED + 1 + n and the kind of its seed. */
+#define DATA_SEED 0x7665727279ull
+static const uint32_t data_kinds[8] = {RANDOM_OF_16_TEXT,  RANDOM_OF_16_MIXED, RANDOM_OF_16_TEXT, RANDOM_OF_16_MIXED,
+                                       RANDOM_OF_16_DENSE, RANDOM_OF_16_MIXED, RANDOM_OF_16_TEXT, RANDOM_OF_16_MIXED};
+
 static uint64_t vocabulary[VOCABULARY];
 
 static inline uint64_t mix64(uint64_t x) {

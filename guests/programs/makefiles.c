@@ -13,9 +13,7 @@
 int main(int argc, char **argv) {
   if (argc < 3 || chdir(argv[1]) != 0) return 2;
   static uint64_t block[BLOCK_WORDS];
-  static const uint32_t kinds[8] = {RANDOM_OF_16_TEXT,  RANDOM_OF_16_MIXED, RANDOM_OF_16_TEXT, RANDOM_OF_16_MIXED,
-                                    RANDOM_OF_16_DENSE, RANDOM_OF_16_MIXED, RANDOM_OF_16_TEXT, RANDOM_OF_16_MIXED};
-  uint64_t files = parse_size(argv[2]) / FILE_BYTES, seed = 0x7665727279ull;
+  uint64_t files = parse_size(argv[2]) / FILE_BYTES, seed = DATA_SEED;
   make_vocabulary();
   for (uint64_t i = 0; i < files; i++) {
     char name[32];
@@ -23,7 +21,7 @@ int main(int argc, char **argv) {
     FILE *file = fopen(name, "w");
     for (uint32_t done = 0; file != NULL && done < FILE_BYTES; done += sizeof block) {
       seed++;
-      fill_words(block, BLOCK_WORDS, seed, kinds[seed & 7]);
+      fill_words(block, BLOCK_WORDS, seed, data_kinds[seed & 7]);
       if (fwrite(block, sizeof block, 1, file) != 1) return 1;
     }
     if (file == NULL || fclose(file) != 0) return 1;

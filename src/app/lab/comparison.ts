@@ -19,6 +19,8 @@ export type MoveFigures = {
   /** docs/demo.md says what each mode's total contains; null where the move did not complete. */
   readonly totalMs: number | null;
   readonly downtimeMs: number | null;
+  /** Page contents that were sent, repeats included, zero pages excluded; absent where the move did not complete. */
+  readonly pagesSent?: number;
   /** Further times of this mode, for a closer look. */
   readonly furtherMs: Readonly<Record<string, number>>;
 };

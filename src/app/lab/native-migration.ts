@@ -96,7 +96,8 @@ export class NativeGuest implements MovableGuest {
         untilDestinationRuns: performance.now() - startMs,
       };
       const downtimeMs = info.downtime ?? null;
-      return { qemuVersion, outcome: 'completed', reason: 'completed', totalMs, downtimeMs, furtherMs };
+      const pagesSent = info.ram?.normal ?? Number.NaN;
+      return { qemuVersion, outcome: 'completed', reason: 'completed', totalMs, downtimeMs, pagesSent, furtherMs };
     } catch (error) {
       if (!(error instanceof MigrationControlError)) throw error;
       await source.execute('migrate_cancel').catch(() => undefined);

@@ -61,6 +61,7 @@ export class VmferryGuest implements MovableGuest {
       reason: report.reason,
       totalMs: completed ? report.totalMs : null,
       downtimeMs: completed ? report.downtimeMs : null,
+      ...(completed && { pagesSent: report.pages.sent }),
       furtherMs: {
         totalWithoutReservation: report.totalMs - report.stagesMs.reservation,
         ...report.stagesMs,

@@ -3,6 +3,8 @@ import { GuestAgentError } from './errors.ts';
 import type { GuestAgent, GuestAgentCallOptions } from './guest-agent.ts';
 import { isRecord } from './qmp-messages.ts';
 
+/** For a whole read, in however many parts it comes. */
+const READ_TIMEOUT_MS = 5000;
 /** Small files, like those of /proc. */
 const WHOLE_FILE_BYTES_MAX = 64 * 1024;
 
@@ -30,12 +32,17 @@ export class GuestFile {
     return new GuestFile(agent, handle, path);
   }
 
-  /** Up to `bytes` bytes from `position` on; fewer at the end of the file. Throws GuestAgentError. */
+  /**
+   * Up to `bytes` bytes from `position` on; fewer at the end of the file. The time-out is that of all of it: an agent that
+   * sends byte after byte is not waited for any longer than one that sends nothing. Throws GuestAgentError.
+   */
   async read(position: number, bytes: number, call?: GuestAgentCallOptions): Promise<Buffer> {
-    if (position !== this.#position) await this.#seek(position, call);
+    const deadlineMs = performance.now() + (call?.timeoutMs ?? READ_TIMEOUT_MS);
+    const rest = (): GuestAgentCallOptions => ({ ...call, timeoutMs: Math.max(1, deadlineMs - performance.now()) });
+    if (position !== this.#position) await this.#seek(position, rest());
     const parts: Buffer[] = [];
     for (let left = bytes; left > 0;) {
-      const part = await this.#readOnce(left, call);
+      const part = await this.#readOnce(left, rest());
       parts.push(part);
       left -= part.length;
       this.#position += part.length;

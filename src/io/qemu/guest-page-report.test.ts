@@ -32,3 +32,11 @@ test('windows side by side are read at once, what no window shows is left out', 
     { page: 192, pages: 8, pfn: 192 },
   ]);
 });
+
+test('pages that the guest sees at two addresses are not asked about', () => {
+  const BYTES = 64 * 4096;
+  const twice = [window(0, BYTES, 0), window(2 ** 32, BYTES, BYTES / 2), window(2 ** 33, BYTES, 96 * 4096)];
+  assert.deepEqual(piecesOf(twice, { block: 'pc.ram', first: 0, pages: 160 }), [
+    { page: 96, pages: 64, pfn: 2 ** 33 / 4096 },
+  ]);
+});

@@ -49,6 +49,10 @@ export class GuestPageReporter {
     return { unneeded, cachePages };
   }
 
+  get isOpen(): boolean {
+    return this.#file !== null;
+  }
+
   /** Gives the guest its open file back; a later report opens it again. Throws GuestAgentError. */
   async close(call: GuestAgentCallOptions): Promise<void> {
     const file = this.#file;
@@ -59,7 +63,10 @@ export class GuestPageReporter {
 
 type Piece = { readonly page: number; readonly pages: number; readonly pfn: number };
 
-/** Where the guest sees pages [first, first + pages) of a block, by ascending address. Partial pages are left out. */
+/**
+ * Where the guest sees pages [first, first + pages) of a block, by ascending address. Left out are partial pages, and pages
+ * that it sees at two addresses: what it says of one of them need not hold for the other.
+ */
 export function piecesOf(
   windows: readonly GpaWindow[],
   { block, first, pages }: Pick<PageQuestion, 'block' | 'first' | 'pages'>,
@@ -71,7 +78,12 @@ export function piecesOf(
     const to = Math.min(first + pages, Math.floor((window.offset + window.bytes) / PAGE_BYTES));
     if (from < to) pieces.push({ page: from, pages: to - from, pfn: (window.gpa - window.offset) / PAGE_BYTES + from });
   }
-  return joined(pieces.sort((a, b) => a.pfn - b.pfn));
+  const alone = pieces.filter((piece) => !pieces.some((other) => other !== piece && doOverlap(piece, other)));
+  return joined(alone.sort((a, b) => a.pfn - b.pfn));
+}
+
+function doOverlap(a: Piece, b: Piece): boolean {
+  return a.page < b.page + b.pages && b.page < a.page + a.pages;
 }
 
 /** The firmware cuts the first MiB into many windows; what lies side by side is read at once. */
