@@ -254,6 +254,7 @@ export class Pump implements VmStreamSink {
       downtimeTargetMs,
       maxBandwidthBytesPerSecond,
       batchPages: BATCH_PAGES_MAX,
+      pull: hasPullPhase(options),
       nowMs: performance.now(),
     });
     scheduler.setFixedDowntimeMs(fixedDowntimeMs);

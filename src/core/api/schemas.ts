@@ -45,8 +45,12 @@ export const migrationOptionsSchema = z.strictObject({
   downtimeTargetMs: z.number().min(1).max(DOWNTIME_MS_MAX).default(defaultMigrationOptions.downtimeTargetMs),
   maxRounds: z.int().min(1).max(ROUNDS_MAX).default(defaultMigrationOptions.maxRounds),
   verify: z.boolean().default(defaultMigrationOptions.verify),
+  /** Null: as the strategy needs it, which is only `postcopy`. */
+  pull: z.boolean().nullable().default(null),
   stallTimeoutMs: z.int().min(STALL_MS_MIN).max(STALL_MS_MAX).default(defaultMigrationOptions.stallTimeoutMs),
-}) satisfies z.ZodType<Omit<MigrationOptions, 'lanes'> & { readonly lanes: number | null }>;
+}) satisfies z.ZodType<
+  Omit<MigrationOptions, 'lanes' | 'pull'> & { readonly lanes: number | null; readonly pull: boolean | null }
+>;
 
 export const startVmRequestSchema = z.strictObject({ spec: vmSpecSchema });
 export const stopVmRequestSchema = z.strictObject({
@@ -133,7 +137,7 @@ export const migrationListSchema = z.object({ migrations: z.array(migrationViewS
 const cpuMsSchema = z.object({ agent: millis.nullable(), qemu: millis.nullable() });
 const roundSchema = z.object({
   round: count,
-  stage: z.enum(['preCopy', 'stopAndCopy']),
+  stage: z.enum(['preCopy', 'stopAndCopy', 'activation']),
   ms: millis,
   pagesSent: count,
   wireBytes: count,
@@ -155,6 +159,7 @@ export const migrationReportSchema = z.object({
     maxBandwidth: count.nullable(),
     downtimeTargetMs: millis,
     verify: z.boolean(),
+    pull: z.boolean(),
   }),
   outcome: outcomeSchema,
   reason: z.string(),
@@ -183,6 +188,7 @@ export const migrationReportSchema = z.object({
   bytes: z.object({ wire: count, raw: count }),
   cpuMs: z.object({ source: cpuMsSchema, destination: cpuMsSchema }),
   verified: z.boolean(),
+  pull: z.object({ ms: millis, faults: count, medianMs: millis.nullable(), p99Ms: millis.nullable() }).nullable(),
   predicted: z.null(),
 }) satisfies z.ZodType<MigrationReport>;
 

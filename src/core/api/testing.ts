@@ -23,6 +23,7 @@ const common = {
     maxBandwidth: null,
     downtimeTargetMs: 300,
     verify: false,
+    pull: false,
   },
   totalMs: 3400.6,
   stagesMs: { preMigration: 150.3, reservation: 350.3, preCopy: 2700, ...switchover },
@@ -34,6 +35,7 @@ const common = {
   bytes: { wire: 89_000_000, raw: 287_129_600 },
   cpuMs: { source: { agent: 900, qemu: 700 }, destination: { agent: 600, qemu: null } },
   verified: true,
+  pull: null,
   predicted: null,
 } as const;
 

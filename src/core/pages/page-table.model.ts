@@ -5,9 +5,14 @@ export class PageTableModel {
   readonly blocks: readonly TableBlock[];
   readonly lanes: number;
   readonly pending = new Set<number>();
+  /** Withheld pages, and the sweeps since they were named. */
+  readonly withheld = new Map<number, number>();
   readonly sentBefore = new Set<number>();
   readonly namings = new Map<number, number>();
   takenAgainPages = 0;
+
+  /** Pages named this often after the first time are withheld; 0 = never. */
+  hotFrom = 0;
 
   constructor(blocks: readonly PageBlock[], lanes: number) {
     this.blocks = layOutBlocks(blocks);
@@ -17,10 +22,44 @@ export class PageTableModel {
   name(global: number, isZero: boolean): boolean {
     this.namings.set(global, (this.namings.get(global) ?? 0) + 1);
     const block = this.#blockOf(global);
-    if (block.side || this.pending.has(global)) return false;
+    if (block.side) return false;
+    const isHot = this.hotFrom > 0 && this.#dirtyCount(global) >= this.hotFrom;
+    if (this.withheld.has(global) || (isHot && this.pending.has(global))) {
+      this.pending.delete(global);
+      this.withheld.set(global, 0);
+      return false;
+    }
+    if (this.pending.has(global)) return false;
     if (isZero && block.startsZero && !this.sentBefore.has(global)) return false;
-    this.pending.add(global);
-    return true;
+    if (isHot) this.withheld.set(global, 0);
+    else this.pending.add(global);
+    return !isHot;
+  }
+
+  cool(sweepsMax: number): void {
+    for (const [page, quiet] of this.withheld) {
+      if (quiet + 1 > Math.min(sweepsMax, this.#dirtyCount(page))) this.#release(page);
+      else this.withheld.set(page, quiet + 1);
+    }
+  }
+
+  release(): void {
+    this.hotFrom = 0;
+    for (const page of this.withheld.keys()) this.#release(page);
+  }
+
+  /** Single pages that the destination does not have, ascending. */
+  left(): number[] {
+    return [...this.pending, ...this.withheld.keys()].sort((a, b) => a - b);
+  }
+
+  #release(page: number): void {
+    this.withheld.delete(page);
+    this.pending.add(page);
+  }
+
+  #dirtyCount(global: number): number {
+    return Math.min(255, (this.namings.get(global) ?? 1) - 1);
   }
 
   /** The single pages that takeRuns takes, in order. */
@@ -37,7 +76,8 @@ export class PageTableModel {
   }
 
   get skippedZeroPages(): number {
-    const isSkipped = (page: number) => !this.pending.has(page) && !this.sentBefore.has(page);
+    const isSkipped = (page: number) =>
+      !this.pending.has(page) && !this.withheld.has(page) && !this.sentBefore.has(page);
     return [...this.namings.keys()].filter((page) => isSkipped(page) && !this.#blockOf(page).side).length;
   }
 

@@ -8,7 +8,10 @@
  * Invariants (checkInvariants):
  * - R1: a page named by the feed is pending until takeRuns hands it to its lane *after* that naming. The lane reads the
  *   content later than that, so what it reads is at least as new as the naming.
- * - A page that was named, is not pending and was never taken is zero at the destination too (R6), or lies in a side block.
+ * - A page that was named, is not pending, not withheld and was never taken is zero at the destination too (R6), or lies in a
+ *   side block.
+ * - A withheld page is one that would be pending but for its dirty count; it comes back by coolWithheld or releaseWithheld, or is
+ *   left to the pull phase (leftRuns).
  * - The counters equal what the bitmaps say; side blocks and the gaps between blocks are never pending.
  */
 import { assert } from '../base/assert.ts';
@@ -67,6 +70,10 @@ export class PageTable {
   readonly #sentBefore: Uint32Array;
   readonly #everNamed: Uint32Array;
   readonly #dirtyCounts: Uint8Array;
+  readonly #withheld: Uint32Array;
+  /** Of withheld pages: how many sweeps in a row have not named it. */
+  readonly #quietSweeps: Uint8Array;
+  readonly #withheldOfChunk: Uint16Array;
   readonly #laneOfChunk: Uint8Array;
   readonly #startsZeroOfChunk: Uint8Array;
   readonly #pendingOfChunk: Uint16Array;
@@ -81,6 +88,9 @@ export class PageTable {
   #unsentNamings = 0;
   #takenPages = 0;
   #takenAgainPages = 0;
+  #withheldPages = 0;
+  #withheldNamings = 0;
+  #withholdFrom = 0;
   // Where a takeRuns stands: u32 written so far, pages it may still take.
   #outCount = 0;
   #pagesLeft = 0;
@@ -99,6 +109,9 @@ export class PageTable {
     this.#sentBefore = new Uint32Array(this.spanPages / 32);
     this.#everNamed = new Uint32Array(this.spanPages / 32);
     this.#dirtyCounts = new Uint8Array(this.spanPages);
+    this.#withheld = new Uint32Array(this.spanPages / 32);
+    this.#quietSweeps = new Uint8Array(this.spanPages);
+    this.#withheldOfChunk = new Uint16Array(chunks);
     this.#laneOfChunk = new Uint8Array(chunks);
     this.#startsZeroOfChunk = new Uint8Array(chunks);
     this.#pendingOfChunk = new Uint16Array(chunks);
@@ -149,6 +162,16 @@ export class PageTable {
   /** Of pendingPages, those that were never handed to a lane. */
   get unsentPendingPages(): number {
     return this.#unsentNamings - (this.#takenPages - this.#takenAgainPages);
+  }
+
+  /** Pages that are kept back because the guest keeps writing to them. */
+  get withheldPages(): number {
+    return this.#withheldPages;
+  }
+
+  /** Namings that made a page withheld that was neither pending nor withheld. */
+  get withheldNamings(): number {
+    return this.#withheldNamings;
   }
 
   pendingPagesOfLane(lane: number): number {
@@ -206,30 +229,125 @@ export class PageTable {
       this.#namedPages++;
     }
     const lane = this.#laneOfChunk[chunk]!;
-    if (lane === NO_LANE || (this.#pending[word]! & bit) !== 0) return false;
+    if (lane === NO_LANE) return false;
+    if (this.#withholdFrom > 0 && this.#isWithheldNow(global)) return false;
+    if ((this.#pending[word]! & bit) !== 0) return false;
     if ((this.#sentBefore[word]! & bit) === 0) {
       if (isZero && this.#startsZeroOfChunk[chunk] === 1) {
         if (!known) this.#skippedZeroPages++;
         return false;
       }
       if (known) this.#skippedZeroPages--;
-      this.#unsentNamings++;
     }
-    this.#pending[word]! |= bit;
-    this.#pendingOfChunk[chunk]!++;
-    this.#pendingOfLane[lane]!++;
-    this.#pendingPages++;
+    if (this.#withholdFrom > 0 && this.#dirtyCounts[global]! >= this.#withholdFrom) {
+      this.#withhold(global);
+      this.#withheldNamings++;
+      return false;
+    }
+    this.#makePending(global);
     this.#pendingNamings++;
     return true;
+  }
+
+  // --- withheld pages -------------------------------------------------------------------------------------------------
+
+  /** From now on a page that is named this many times after the first is kept back; 0 = never. */
+  withholdFrom(dirtyCount: number): void {
+    this.#withholdFrom = dirtyCount;
+  }
+
+  isWithheld(global: number): boolean {
+    return ((this.#withheld[global >>> 5] ?? 0) & (1 << (global & 31))) !== 0;
+  }
+
+  /**
+   * A sweep has ended: pages that it left out for as many sweeps as they had been dirtied, at most sweepsMax, are pending
+   * again. Returns how many.
+   */
+  coolWithheld(sweepsMax: number): number {
+    let cooled = 0;
+    for (let page = nextSetBit(this.#withheld, 0, this.spanPages); page < this.spanPages;) {
+      const quiet = ++this.#quietSweeps[page]!;
+      // The sweep that named it last has counted once, too.
+      if (quiet > Math.min(sweepsMax, this.#dirtyCounts[page]!)) {
+        this.#unwithhold(page);
+        cooled++;
+      }
+      page = nextSetBit(this.#withheld, page + 1, this.spanPages);
+    }
+    return cooled;
+  }
+
+  /** Everything that was kept back is pending, and nothing is kept back any more. */
+  releaseWithheld(): void {
+    this.#withholdFrom = 0;
+    for (let page = nextSetBit(this.#withheld, 0, this.spanPages); page < this.spanPages;) {
+      this.#unwithhold(page);
+      page = nextSetBit(this.#withheld, page + 1, this.spanPages);
+    }
+  }
+
+  /** What the destination does not have, pending or withheld, as pairs [first global page, page count], cut at chunks. */
+  leftRuns(): Uint32Array<ArrayBuffer> {
+    const left = this.#pending.map((word, i) => word | this.#withheld[i]!);
+    const runs: number[] = [];
+    for (let page = nextSetBit(left, 0, this.spanPages); page < this.spanPages;) {
+      const chunkEnd = ((page >>> 9) + 1) * CHUNK_PAGES;
+      const after = nextClearBit(left, page, chunkEnd);
+      runs.push(page, after - page);
+      page = after < this.spanPages ? nextSetBit(left, after, this.spanPages) : after;
+    }
+    return Uint32Array.from(runs);
+  }
+
+  /** Whether a page that is being named stays or becomes withheld, out of `pending` if need be. Hot. */
+  #isWithheldNow(global: number): boolean {
+    if (this.isWithheld(global)) {
+      this.#quietSweeps[global] = 0;
+      return true;
+    }
+    if (!this.isPending(global) || this.#dirtyCounts[global]! < this.#withholdFrom) return false;
+    const chunk = global >>> 9;
+    this.#pending[global >>> 5]! &= ~(1 << (global & 31));
+    this.#pendingOfChunk[chunk]!--;
+    this.#pendingOfLane[this.#laneOfChunk[chunk]!]!--;
+    this.#pendingPages--;
+    if (!this.wasSent(global)) this.#unsentNamings--;
+    this.#withhold(global);
+    return true;
+  }
+
+  #withhold(global: number): void {
+    this.#withheld[global >>> 5]! |= 1 << (global & 31);
+    this.#quietSweeps[global] = 0;
+    this.#withheldOfChunk[global >>> 9]!++;
+    this.#withheldPages++;
+  }
+
+  #unwithhold(global: number): void {
+    this.#withheld[global >>> 5]! &= ~(1 << (global & 31));
+    this.#withheldOfChunk[global >>> 9]!--;
+    this.#withheldPages--;
+    this.#makePending(global);
+  }
+
+  #makePending(global: number): void {
+    const chunk = global >>> 9;
+    this.#pending[global >>> 5]! |= 1 << (global & 31);
+    this.#pendingOfChunk[chunk]!++;
+    this.#pendingOfLane[this.#laneOfChunk[chunk]!]!++;
+    this.#pendingPages++;
+    if (!this.wasSent(global)) this.#unsentNamings++;
   }
 
   /**
    * Takes up to maxPages pending pages of a lane, going round memory from `cursor`, as pairs [first global page, page
    * count] in `out`, and returns the numbers written. From here on they count as sent, and the caller must have their
    * content read later than now. A run stays within one 2 MiB chunk, hence within one block and one lane. The cursor to go
-   * on from is the end of the last run, `out[n - 2] + out[n - 1]`. Hot: no allocation.
+   * on from is the end of the last run, `out[n - 2] + out[n - 1]`. `calmOnly`: leaves out chunks in which pages are withheld.
+   * Hot: no allocation.
    */
-  takeRuns(lane: number, cursor: number, maxPages: number, out: Uint32Array): number {
+  takeRuns(lane: number, cursor: number, maxPages: number, out: Uint32Array, calmOnly = false): number {
     if (this.pendingPagesOfLane(lane) === 0) return 0;
     const chunks = this.#laneOfChunk.length;
     const start = (cursor >>> 9) % chunks;
@@ -243,7 +361,8 @@ export class PageTable {
         chunk = lane;
         from = 0;
       }
-      if (this.#pendingOfChunk[chunk]! > 0 && this.#laneOfChunk[chunk] === lane) {
+      const isWanted = !calmOnly || this.#withheldOfChunk[chunk] === 0;
+      if (isWanted && this.#pendingOfChunk[chunk]! > 0 && this.#laneOfChunk[chunk] === lane) {
         this.#takeFromChunk(chunk, from, out);
         if (this.#pagesLeft === 0 || this.#outCount + 2 > out.length) break;
       }
@@ -294,6 +413,7 @@ export class PageTable {
       'the lanes share out all pending pages',
     );
     const perChunk = new Uint16Array(this.#laneOfChunk.length);
+    const withheldPerChunk = new Uint16Array(this.#laneOfChunk.length);
     const carried = new Uint8Array(this.spanPages);
     for (const block of this.blocks) {
       if (!block.side) carried.fill(1, block.firstPage, block.firstPage + block.pageCount);
@@ -303,10 +423,18 @@ export class PageTable {
       const named = (this.#everNamed[page >>> 5]! & (1 << (page & 31))) !== 0;
       if (this.isPending(page)) perChunk[page >>> 9]!++;
       assert(carried[page] === 1 || !(this.isPending(page) || this.wasSent(page)), 'only carried pages are sent');
-      assert(named || !(this.isPending(page) || this.wasSent(page)), 'only named pages are sent');
-      if (named && carried[page] === 1 && !this.isPending(page) && !this.wasSent(page)) skipped++;
+      const isWithheld = this.isWithheld(page);
+      assert(named || !(this.isPending(page) || isWithheld || this.wasSent(page)), 'only named pages are sent');
+      assert(!(isWithheld && this.isPending(page)), 'a withheld page is not pending');
+      if (isWithheld) withheldPerChunk[page >>> 9]!++;
+      const isLeft = this.isPending(page) || isWithheld;
+      if (named && carried[page] === 1 && !isLeft && !this.wasSent(page)) skipped++;
     }
     assert(skipped === this.#skippedZeroPages, 'a named page is pending, sent, or skipped as zero');
+    assert(countSetBits(this.#withheld) === this.#withheldPages, 'withheldPages counts the withheld bits');
+    for (const [chunk, count] of withheldPerChunk.entries()) {
+      assert(this.#withheldOfChunk[chunk] === count, `withheld count of chunk ${chunk}`);
+    }
     for (const [chunk, count] of perChunk.entries()) {
       assert(this.#pendingOfChunk[chunk] === count, `pending count of chunk ${chunk}`);
     }

@@ -5,8 +5,9 @@
  * prove that each of them is found.
  */
 import { PageTable } from '../pages/page-table.ts';
+import type { StrategyName } from '../model/migration.ts';
 import * as limits from './limits.ts';
-import { createPrecopy } from './precopy.ts';
+import { createStrategy } from './create-strategy.ts';
 import { Scheduler, type Orders } from './scheduler.ts';
 import { SimGuest } from './sim-guest.ts';
 import { SimQemu, type SimRecord } from './sim-qemu.ts';
@@ -18,6 +19,7 @@ export const plantedMistakes = [
   'a lane is not a FIFO',
   'a page that became zero again is not sent',
   'done before the last acknowledgement',
+  'withheld pages are not left to be pulled',
 ] as const;
 export type PlantedMistake = (typeof plantedMistakes)[number];
 
@@ -25,6 +27,8 @@ export type InterleavingOptions = {
   readonly seed: number;
   readonly lanes: number;
   readonly feedHold: 'strict' | 'paced';
+  readonly strategy: StrategyName;
+  readonly pull: boolean;
   /** Pages that the guest writes per step at most. */
   readonly writesMax: number;
   /** Writes fall on so many pages. */
@@ -105,7 +109,8 @@ class World {
     const maxRounds = 1 + this.random.below(12);
     this.scheduler = new Scheduler({
       table: this.table,
-      strategy: createPrecopy(this.table, { downtimeTargetMs, maxRounds }),
+      strategy: createStrategy({ strategy: options.strategy, downtimeTargetMs, maxRounds }, this.table),
+      pull: options.pull,
       feedHold: options.feedHold,
       downtimeTargetMs,
       maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
@@ -144,6 +149,20 @@ class World {
       return this.qemu.hasEnded && this.#socket.length === 0 && this.table.pendingPages === 0;
     }
     return this.orders.drained;
+  }
+
+  /** After the end: the destination pulls what is left from the guest that stands still. */
+  pullTheRest(): void {
+    const { pull, planted } = this.options;
+    if (!pull) return;
+    const runs = this.table.leftRuns();
+    for (let at = 0; at < runs.length; at += 2) {
+      for (let global = runs[at]!; global < runs[at]! + runs[at + 1]!; global++) {
+        if (planted === 'withheld pages are not left to be pulled' && this.table.isWithheld(global)) continue;
+        const page = this.#pageOf.get(global)!;
+        this.destination[page] = this.guest.memory[page]!;
+      }
+    }
   }
 
   wrongPages(): number[] {
@@ -265,6 +284,7 @@ export function runInterleaving(options: InterleavingOptions): InterleavingResul
     steps++;
   }
   world.table.checkInvariants();
+  world.pullTheRest();
   const { switchoverReason, rounds } = world.scheduler.snapshot(steps);
   const ended = steps < STEPS_MAX;
   return { ended, steps, wrongPages: world.wrongPages(), reason: switchoverReason, rounds: rounds.length };

@@ -14,6 +14,7 @@ function setUp(options: Partial<SchedulerOptions> = {}): { table: PageTable; sch
     downtimeTargetMs: 300,
     maxBandwidthBytesPerSecond: null,
     batchPages: 256,
+    pull: false,
     nowMs: 0,
     ...options,
   });

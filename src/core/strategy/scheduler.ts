@@ -40,6 +40,8 @@ export type SchedulerOptions = {
   readonly batchPages: number;
   readonly nowMs: number;
   readonly strategy: Strategy;
+  /** What is left when the guest stops is pulled by the destination; lanes send nothing more. */
+  readonly pull: boolean;
 };
 
 /** What a lane says when it has read and framed a batch. */
@@ -142,6 +144,7 @@ export class Scheduler {
     if (this.#guest === 'stopped') return;
     this.#reason ??= 'QEMU stopped the guest by itself';
     this.#guest = 'stopped';
+    if (!this.#options.pull) this.#table.releaseWithheld();
     this.#feed.open();
     this.#log.close(this.#table.renamings, nowMs, 'stopAndCopy');
   }
@@ -162,6 +165,7 @@ export class Scheduler {
    * now: nothing is pending, the window is full, or the bandwidth is used up. Its content must be read after this call.
    */
   nextBatch(lane: number, nowMs: number, out: Uint32Array): number {
+    if (this.#guest === 'stopped' && this.#options.pull) return 0;
     if (!this.#link.isOpen(lane) || this.#table.pendingPagesOfLane(lane) === 0 || !this.#bucket.isOpen(nowMs)) return 0;
     this.#link.pass(this.#table.pendingPages > 0, nowMs);
     const capped = Math.floor(this.#bucket.pagesMax(this.#link.wireBytesPerPage));
@@ -204,12 +208,14 @@ export class Scheduler {
       if (!sweep.first && !this.#isRefresh) this.#dirty.add(sweep.sinceMs, pages);
       this.#isRefresh = false;
     }
+    if (sweep !== null && this.#guest === 'running') this.#consider(this.#moment('sweepEnd', nowMs));
     if (this.#guest === 'running') {
       if (this.#options.feedHold === 'paced') {
         if (sweep !== null) this.#atRoundEnd(nowMs);
       } else if (this.#feed.phase === 'held') this.#whileHeld(nowMs);
     }
-    const drained = this.#feedHasEnded && this.#backlogPages() === 0;
+    const leftPages = this.#options.pull ? this.#link.inFlightPages : this.#backlogPages();
+    const drained = this.#feedHasEnded && leftPages === 0;
     if (drained && !this.#hasClosedRounds) {
       this.#hasClosedRounds = true;
       this.#log.close(this.#table.renamings, nowMs);
@@ -233,9 +239,9 @@ export class Scheduler {
         zero,
         pruned: null,
         delta: null,
-        pulled: null,
+        pulled: this.#options.pull && this.#guest === 'stopped' ? this.#leftPages : null,
       },
-      pagesPending: this.#table.pendingPages,
+      pagesPending: this.#leftPages,
       pagesInFlight: this.#link.inFlightPages,
       dirtyPagesPerSecond: this.#dirty.pagesPerSecond,
       wireBytes: this.#wireBytes,
@@ -244,6 +250,11 @@ export class Scheduler {
       feedPhase: this.#feed.phase,
       switchoverReason: this.#reason,
     };
+  }
+
+  /** Pages whose newest content the destination may not have, apart from what is in flight. */
+  get #leftPages(): number {
+    return this.#table.pendingPages + this.#table.withheldPages;
   }
 
   #backlogPages(): number {

@@ -103,6 +103,7 @@ class Simulation {
       table,
       strategy: createStrategy(options, table),
       batchPages: 256,
+      pull: false,
       nowMs: 0,
     });
     this.#orders = this.#scheduler.tick(0);

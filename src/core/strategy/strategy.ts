@@ -12,13 +12,20 @@ export const switchoverReasons = [
   'rounds stopped shrinking',
   'maximum rounds',
   'QEMU stopped the guest by itself',
+  'few new dirty pages',
+  'consistent but for the hot pages',
+  'iterations reached their bound',
+  'first sweep ended',
 ] as const;
 export type SwitchoverReason = (typeof switchoverReasons)[number];
 
 /** What is known at a moment at which the guest could be stopped. */
 export type Moment = {
-  /** `approach`: what is pending will be sent by the time the guest stops. `roundEnd`: nothing is pending. */
-  readonly at: 'approach' | 'roundEnd';
+  /**
+   * `approach`: what is pending will be sent by the time the guest stops. `roundEnd`: nothing is pending. `sweepEnd`: the feed
+   * has named everything that was dirty, however much of it is pending.
+   */
+  readonly at: 'approach' | 'roundEnd' | 'sweepEnd';
   /** Rounds begun so far, this one included. */
   readonly round: number;
   /** Pages that would travel while the guest is stopped if it were stopped now; null before the first measurement. */
