@@ -18,17 +18,21 @@ import type {
   SourceState,
   SourceStep,
 } from '../../core/machine/source-states.ts';
+import type { MessageOf } from '../../core/wire/control-messages.ts';
 import type { CpuMs, MigrationReport, MigrationView } from '../../core/model/migration.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { ownCpuMs } from '../../io/hoststat/process-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { causeOf } from './cause.ts';
+import { memoryMap } from './guest-ram.ts';
 import { MachineDriver } from './machine-driver.ts';
+import { PageServer } from './page-server.ts';
 import type { MigrationJournal } from './migration-journal.ts';
 import type { MigrationRecord } from './migration-record.ts';
 import type { FerryHost, MigrationRequest } from './ports.ts';
 import { reserveAtDestination, reserveMessage, type Reserved } from './reservation.ts';
 import { SourceLink } from './source-link.ts';
+import type { PullSet } from './pump-protocol.ts';
 import { PumpThread } from './pump-thread.ts';
 import { SourceDataPlane } from './source-data-plane.ts';
 import type { SourceFacts, SourceVm } from './source-vm.ts';
@@ -45,6 +49,16 @@ const dataPlane: ReadonlySet<SourceEffect['type']> = new Set([
   'goSwitchover',
   'sendEpilogue',
   'releaseSourceQemu',
+]);
+
+/** The guest is stopped here, and stays so unless the migration is aborted. */
+const servingStates: ReadonlySet<SourceState['name']> = new Set([
+  'transferring',
+  'fencing',
+  'committing',
+  'inDoubt',
+  'handedOver',
+  'serving',
 ]);
 
 export type SourceSessionParts = {
@@ -80,6 +94,9 @@ export class SourceSession {
   /** Effects of the data plane under way: none may outlive the decision to abort. */
   readonly #copying = new Set<Promise<void>>();
   #epilogue: Uint8Array<ArrayBuffer> | null = null;
+  #pull: PullSet | null = null;
+  /** Answers the destination while pages are pulled. */
+  #server: Promise<PageServer> | null = null;
   #stopSeenAtMs: number | null = null;
   #telling = false;
   #cpuAtStartMs = { agent: ownCpuMs(), qemu: 0 };
@@ -91,7 +108,9 @@ export class SourceSession {
     this.done = this.#finished.promise;
     const { id, destination, options } = parts.request;
     this.#link = new SourceLink({ id, destination, stallTimeoutMs: options.stallTimeoutMs }, parts.host, {
-      silent: (reason) => this.#tell({ type: 'failed', cause: { code: 'FERRY_PEER_SILENT', reason } }),
+      silent: (reason) => this.#onSilent(reason),
+      pull: (connection, message, bytes) => void this.#serve(connection, message, bytes.slice()),
+      told: (message) => this.#onTold(message),
       failed: (reason) => this.#tell({ type: 'destinationFailed', cause: { code: 'FERRY_PEER', reason } }),
       answer: () => this.answer(),
     });
@@ -180,6 +199,8 @@ export class SourceSession {
         return await this.#release();
       case 'tellCommit':
         return await this.#tellCommit();
+      case 'servePages':
+        return await this.#keepServing();
       case 'tellAbort':
         return this.#tellAbort();
       case 'tellDone':
@@ -272,7 +293,7 @@ export class SourceSession {
           this.#onGuestStopped(atMs);
           this.#tell({ type: 'guestStopped' });
         },
-        drained: (epilogue) => this.#onDrained(epilogue),
+        drained: (epilogue, pull) => this.#onDrained(epilogue, pull),
         verified: (pages, mismatches) => this.#onVerified(pages, mismatches),
         failed: (error) => this.#failed(error),
       },
@@ -305,8 +326,9 @@ export class SourceSession {
     this.#parts.record.guestStopped(same ? seenAtMs : atMs);
   }
 
-  #onDrained(epilogue: Uint8Array<ArrayBuffer>): void {
+  #onDrained(epilogue: Uint8Array<ArrayBuffer>, pull: PullSet | null): void {
     this.#epilogue = epilogue;
+    this.#pull = pull;
     this.#parts.record.totals = this.#plane?.totals ?? null;
     if (this.#parts.request.options.verify) this.#plane?.verify();
     else this.#tell({ type: 'drained' });
@@ -326,7 +348,7 @@ export class SourceSession {
 
   async #sendEpilogue(): Promise<void> {
     if (this.#epilogue === null) return;
-    await this.#link.sendEpilogue(this.#epilogue, this.#abandon.signal);
+    await this.#link.sendEpilogue(this.#epilogue, this.#pull, this.#abandon.signal);
     this.#tell({ type: 'preparedReceived' });
   }
 
@@ -343,12 +365,54 @@ export class SourceSession {
     this.#telling = true;
     const { record, log } = this.#parts;
     record.commitSent();
-    const answer = await this.#link.tellCommit(() => this.#driver.state.name === 'handedOver', log);
+    const isWanted = (): boolean => this.stateName === 'handedOver' || this.stateName === 'serving';
+    const answer = await this.#link.tellCommit(isWanted, log);
     this.#telling = false;
-    if (answer === null) return;
-    if (answer.type === 'gone') return this.#tell({ type: 'destinationGone', mayHaveRun: answer.mayHaveRun });
-    record.guestActive(answer.resumeMs, this.#link.rttMs);
-    this.#tell({ type: 'activeReceived' });
+    if (answer !== null) this.#onTold(answer);
+  }
+
+  #onTold(message: MessageOf<'active'> | MessageOf<'gone'>): void {
+    if (message.type === 'gone') return this.#tell({ type: 'destinationGone', mayHaveRun: message.mayHaveRun });
+    const { resumeMs, pulling, pull } = message;
+    this.#parts.record.guestActive({ resumeMs, roundTripMs: this.#link.rttMs, pulling, pull });
+    this.#tell({ type: 'activeReceived', pulling });
+  }
+
+  /** The destination pulls over the connection on which it heard COMMIT. */
+  async #keepServing(): Promise<void> {
+    if (!this.#parts.source.isAlive) return this.#tell({ type: 'sourceQemuGone' });
+    if (this.#link.isOpen) return;
+    await this.#tellCommit();
+  }
+
+  async #serve(connection: ControlConnection, message: MessageOf<'pull'>, bytes: Uint8Array): Promise<void> {
+    try {
+      this.#server ??= this.#openServer();
+      const server = await this.#server;
+      server.answer(connection, message, bytes);
+      this.#parts.record.served = server.counts;
+    } catch (error) {
+      this.#parts.log.error('migration.failed', describeError(error), { migration: this.id });
+      if (!this.#parts.source.isAlive) this.#tell({ type: 'sourceQemuGone' });
+      else await connection.fail('PULL', describeError(error));
+    }
+  }
+
+  /** Pages may be had from the stop of the guest on; before, their content is not final. */
+  async #openServer(): Promise<PageServer> {
+    const { source, request } = this.#parts;
+    if (!servingStates.has(this.stateName)) throw new Error(`Pages were asked for in state ${this.stateName}`);
+    const { ram } = this.#facts ?? (await source.facts());
+    return new PageServer(memoryMap(ram, ram.blocks, ram.reachable), request.options.compress);
+  }
+
+  /** Silence ends a migration before the commit; a pull phase waits for the next connection. */
+  #onSilent(reason: string): void {
+    if (this.stateName !== 'serving')
+      return this.#tell({ type: 'failed', cause: { code: 'FERRY_PEER_SILENT', reason } });
+    this.#parts.log.warn('migration.commit', `${reason}; the pages are kept`, { migration: this.id });
+    this.#link.drop();
+    this.#tell({ type: 'linkLost' });
   }
 
   #tellAbort(): void {
@@ -356,10 +420,17 @@ export class SourceSession {
     if ('cause' in state) this.#link.tellAbort(state.cause);
   }
 
+  async #closeServer(): Promise<void> {
+    const server = this.#server;
+    this.#server = null;
+    (await server?.catch(() => null))?.close();
+  }
+
   async #resume(): Promise<void> {
     // A `migrate` still on its way to QEMU would start a migration that nobody ends.
     this.#abandon.abort();
     await this.#closePlane();
+    await this.#closeServer();
     await Promise.all(this.#copying);
     const found = await this.#parts.source.resume();
     this.#tell({ type: found === 'running' ? 'sourceRunning' : 'sourceQemuGone' });
@@ -369,6 +440,7 @@ export class SourceSession {
     const { source, record } = this.#parts;
     record.sourceCpuMs = this.#cpuMs();
     await this.#closePlane();
+    await this.#closeServer();
     await source.quit();
     this.#tell({ type: 'sourceQemuGone' });
   }
@@ -425,8 +497,14 @@ export class SourceSession {
     const { record, source, host, log } = this.#parts;
     clearInterval(this.#timer);
     await this.#closePlane();
+    await this.#closeServer();
     record.totals = this.#plane?.totals ?? null;
-    if (state.name === 'done') {
+    if (state.name === 'done' && state.pagesLost) {
+      await host.vmHandedOver(this.vmName, this.peerName);
+      const reason = record.pagesLostText(this.vmName, this.peerName);
+      record.end({ outcome: 'failed', reason, code: 'FERRY_PAGES_LOST', guest: 'lost' });
+      log.error('migration.failed', reason, { migration: this.id });
+    } else if (state.name === 'done') {
       const destinationCpuMs = await this.#link.released();
       if (destinationCpuMs !== null) record.destinationCpuMs = destinationCpuMs;
       await host.vmHandedOver(this.vmName, this.peerName);

@@ -1,6 +1,7 @@
 /**
  * The comparison of all guest memory before the commit (`--verify`): which pages each lane hashes on both sides, and what
- * came of it. Zero and never-sent pages are compared too, so that it also finds a page that was wrongly left out.
+ * came of it. Zero and never-sent pages are compared too, so that it also finds a page that was wrongly left out; pages that are
+ * left to be pulled are not there yet.
  */
 import { laneOf, type PageTable } from '../../core/pages/page-table.ts';
 
@@ -25,12 +26,26 @@ export class Verification {
       if (block.side) continue;
       for (let page = 0; page < block.pageCount; page += CHUNK_PAGES) {
         const first = block.firstPage + page;
-        perLane[laneOf(first, this.#table.lanes)]!.push(first, Math.min(CHUNK_PAGES, block.pageCount - page));
+        const end = first + Math.min(CHUNK_PAGES, block.pageCount - page);
+        this.#addRuns(first, end, perLane[laneOf(first, this.#table.lanes)]!);
       }
     }
-    const requests = perLane.map((runs, lane) => ({ lane, runs: Uint32Array.from(runs) }));
+    const requests = perLane
+      .map((runs, lane) => ({ lane, runs: Uint32Array.from(runs) }))
+      .filter(({ runs }) => runs.length > 0);
     this.#outstanding = requests.length;
     return requests;
+  }
+
+  /** The pages of a chunk but for those that are left to be pulled. */
+  #addRuns(from: number, end: number, runs: number[]): void {
+    const isLeft = (page: number): boolean => this.#table.isPending(page) || this.#table.isWithheld(page);
+    for (let page = from; page < end; page++) {
+      if (isLeft(page)) continue;
+      const first = page;
+      while (page < end && !isLeft(page)) page++;
+      runs.push(first, page - first);
+    }
   }
 
   /** Takes one answer; true when it was the last one. */

@@ -45,6 +45,19 @@ export function postcopyPackage(deviceState: Uint8Array, value: number): Uint8Ar
   return command(Command.Packaged, 4).u32(inner.length).bytes(inner.view()).take();
 }
 
+/** A destination that has lost its stream tells which pages of the block came over streams so far. */
+export function requestReceivedBitmap(block: string): Uint8Array<ArrayBuffer> {
+  return command(Command.RecvBitmap, 1 + block.length)
+    .u8(block.length)
+    .latin1(block)
+    .take();
+}
+
+/** A destination that has lost its stream goes on over this one; it answers RESUME_ACK and repeats its requests. */
+export function postcopyResume(): Uint8Array<ArrayBuffer> {
+  return command(Command.PostcopyResume, 0).take();
+}
+
 /** END of RAM and of the stream: no page is missing any more. No description follows in post-copy. */
 export function postcopyEnd(ramSectionId: number): Uint8Array<ArrayBuffer> {
   const writer = new ByteWriter().u8(Element.SectionEnd).u32(ramSectionId).u64(RamFlag.Eos);

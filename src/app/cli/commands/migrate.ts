@@ -22,6 +22,7 @@ export type MigrateOptions = CommonOptions & {
   readonly downtime?: number;
   readonly maxRounds?: number;
   readonly verify?: boolean;
+  readonly pull?: boolean;
   readonly stallTimeout?: number;
   readonly events?: boolean;
 };
@@ -40,6 +41,8 @@ export function addMigrateOptions(command: Command): Command {
     .option('--downtime <time>', `target, like 300ms (default: ${downtimeTargetMs}ms)`, durationMs)
     .option('--max-rounds <n>', `of pre-copy before the guest is stopped anyway (default: ${maxRounds})`, wholeNumber)
     .option('--verify', 'compare all memory on both sides while the guest is stopped')
+    .option('--pull', 'the guest may run at the destination before all of its pages are there (dsm, postcopy)')
+    .option('--no-pull', 'never (default, except for postcopy, which is nothing else)')
     .option(
       '--stall-timeout <time>',
       `abort when nothing moves for so long (default: ${stallTimeoutMs / 1000}s)`,
@@ -72,13 +75,14 @@ export async function migrate(
 }
 
 function requestOptions(options: MigrateOptions): object {
-  const { strategy, compress, lanes, maxRounds, verify } = options;
+  const { strategy, compress, lanes, maxRounds, verify, pull } = options;
   const given = {
     strategy,
     compress,
     lanes,
     maxRounds,
     verify,
+    pull,
     maxBandwidthBytesPerSecond: options.maxBandwidth,
     downtimeTargetMs: options.downtime,
     stallTimeoutMs: options.stallTimeout,
