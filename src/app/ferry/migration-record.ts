@@ -115,15 +115,17 @@ export class MigrationRecord {
     this.#downtimeMs ??= this.#commitSentAtMs - this.#stoppedAtMs + roundTripMs / 2 + resumeMs;
   }
 
-  /** What to tell of a guest whose memory was lost on the way. */
-  pagesLostText(vm: string, destination: string): string {
+  /** The source QEMU ended before the destination had pulled everything. Returns the reason, for people. */
+  endWithPagesLost(): string {
+    const { vm, destination } = this.#subject;
     const left = this.#totals?.pages.pulled ?? null;
     const served = this.#served.dataPages + this.#served.zeroPages;
     const count = left === null ? 'an unknown number of its pages' : `${Math.max(0, left - served)} of its pages`;
-    return (
+    const reason =
       `The source QEMU of VM "${vm}" ended while host "${destination}" still pulled: ${count} are lost, and the guest stands ` +
-      `still there as soon as it touches one. Stop it with "vmferry vm stop ${vm} --force" at ${destination} and start it again`
-    );
+      `still there as soon as it touches one. Stop it with "vmferry vm stop ${vm} --force" at ${destination} and start it again`;
+    this.end({ outcome: 'failed', reason, code: 'FERRY_PAGES_LOST', guest: 'lost' });
+    return reason;
   }
 
   end(end: RecordEnd): void {

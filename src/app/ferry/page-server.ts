@@ -5,6 +5,7 @@
  * after a restart, goes on where the last one was. Urgent requests overtake all others; those are answered one at a time,
  * the next when the connection has taken the last, so that little stands before an urgent answer.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { constants, zstdCompressSync } from 'node:zlib';
 import type { CompressMode } from '../../core/model/migration.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
@@ -32,22 +33,28 @@ export type ServedCounts = {
   readonly wireBytes: number;
 };
 
+export type PageServerOptions = {
+  readonly compress: CompressMode;
+  /** Of pages that the guest does not wait for; null = as fast as the link. */
+  readonly maxBandwidthBytesPerSecond: number | null;
+};
+
 type Job = { readonly connection: ControlConnection; readonly id: number; readonly runs: Uint32Array };
 
 export class PageServer {
   readonly #memory: GuestMemory;
   readonly #spanPages: number;
-  readonly #compress: CompressMode;
+  readonly #options: PageServerOptions;
   readonly #pages = Buffer.allocUnsafeSlow(PULL_PAGES_MAX * PAGE);
   readonly #waiting: Job[] = [];
   #busy = false;
   #counts: ServedCounts = { dataPages: 0, zeroPages: 0, rawBytes: 0, wireBytes: 0 };
 
   /** The guest must be stopped for good, or be stopped and not run again before this is closed. Throws LaneError. */
-  constructor(memory: MemoryMap, compress: CompressMode) {
+  constructor(memory: MemoryMap, options: PageServerOptions) {
     this.#memory = new GuestMemory(memory, 'read');
     this.#spanPages = Math.max(0, ...memory.map((block) => block.firstPage + block.pageCount));
-    this.#compress = compress;
+    this.#options = options;
   }
 
   get counts(): ServedCounts {
@@ -76,15 +83,20 @@ export class PageServer {
     this.#busy = true;
     for (let job = this.#waiting.shift(); job !== undefined; job = this.#waiting.shift()) {
       // A connection that has ended, or a QEMU that has: the destination asks again, and hears of the latter elsewhere.
+      const before = this.#counts.wireBytes;
+      const startedAtMs = performance.now();
       await this.#send(job).catch(() => undefined);
-      await new Promise((resolve) => setImmediate(resolve));
+      const { maxBandwidthBytesPerSecond: limit } = this.#options;
+      const dueMs = limit === null ? 0 : ((this.#counts.wireBytes - before) * 1000) / limit;
+      const restMs = dueMs - (performance.now() - startedAtMs);
+      await (restMs > 1 ? sleep(restMs) : new Promise((resolve) => setImmediate(resolve)));
     }
     this.#busy = false;
   }
 
   async #send({ connection, id, runs }: Job): Promise<void> {
     const { head, content, zeroPages } = this.#read(runs);
-    const zstd = this.#compress !== 'none' && content.length >= COMPRESS_BYTES_MIN;
+    const zstd = this.#options.compress !== 'none' && content.length >= COMPRESS_BYTES_MIN;
     const body = zstd ? zstdCompressSync(content, LEVEL) : content;
     const isSmaller = body.length < content.length;
     const attachment = Buffer.concat([head, isSmaller ? body : content]);

@@ -20,6 +20,7 @@ import { postcopyDiscards, postcopyEnd, postcopyPackage } from '../../core/vmstr
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import { decodePullRuns, encodePullRuns } from '../../core/wire/pull-codec.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
+import { endPull } from '../../io/qemu/migration-control.ts';
 import type { QmpClient } from '../../io/qemu/qmp-client.ts';
 import { FerryError } from './errors.ts';
 import { DEVICES_PING, IncomingQemu, type IncomingHandlers, type IncomingPlace } from './incoming-qemu.ts';
@@ -202,8 +203,23 @@ export class PullPhase {
 
   async #finish(): Promise<void> {
     await rm(pagesFile(this.#parts.place), { force: true });
+    await this.#putBack();
     this.#isComplete = true;
     this.#done.resolve();
+  }
+
+  /** A guest whose QEMU keeps the capability is refused its next move, with a word about it: worth a few tries. */
+  async #putBack(): Promise<void> {
+    for (let tries = 0; tries < 5 && !this.#closed; tries++) {
+      try {
+        const qmp = await this.#parts.monitor();
+        await endPull(qmp);
+        return qmp.close();
+      } catch (error) {
+        this.#parts.trouble(`QEMU's capability postcopy-ram is still on: ${describeError(error)}`);
+        await sleep(RETRY_MS);
+      }
+    }
   }
 
   /** Missing runs by block, in pages of the block. */

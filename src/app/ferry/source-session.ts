@@ -20,63 +20,23 @@ import type {
 } from '../../core/machine/source-states.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import type { CpuMs, MigrationReport, MigrationView } from '../../core/model/migration.ts';
-import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { ownCpuMs } from '../../io/hoststat/process-stat.ts';
-import type { Logger } from '../../io/log/logger.ts';
 import { causeOf } from './cause.ts';
-import { memoryMap } from './guest-ram.ts';
 import { MachineDriver } from './machine-driver.ts';
-import { PageServer } from './page-server.ts';
 import type { MigrationJournal } from './migration-journal.ts';
-import type { MigrationRecord } from './migration-record.ts';
-import type { FerryHost, MigrationRequest } from './ports.ts';
-import { reserveAtDestination, reserveMessage, type Reserved } from './reservation.ts';
+import { reserveAtDestination, reserveMessage } from './reservation.ts';
 import { SourceLink } from './source-link.ts';
+import { SourcePull } from './source-pull.ts';
+import { dataPlane, servingStates, type Agreed, type SourceSessionParts } from './source-session-parts.ts';
 import type { PullSet } from './pump-protocol.ts';
 import { PumpThread } from './pump-thread.ts';
 import { SourceDataPlane } from './source-data-plane.ts';
-import type { SourceFacts, SourceVm } from './source-vm.ts';
+import type { SourceFacts } from './source-vm.ts';
 
 const RETRY_MS = 1_000;
 const WATCH_MS = 250;
 /** A STOP event this long before the end of the stream belongs to the switchover. */
 const STOP_EVENT_MS_MAX = 1_000;
-
-/** Effects that only a migration without decision has. */
-const dataPlane: ReadonlySet<SourceEffect['type']> = new Set([
-  'reserve',
-  'startFeed',
-  'goSwitchover',
-  'sendEpilogue',
-  'releaseSourceQemu',
-]);
-
-/** The guest is stopped here, and stays so unless the migration is aborted. */
-const servingStates: ReadonlySet<SourceState['name']> = new Set([
-  'transferring',
-  'fencing',
-  'committing',
-  'inDoubt',
-  'handedOver',
-  'serving',
-]);
-
-export type SourceSessionParts = {
-  readonly host: FerryHost;
-  readonly journal: MigrationJournal;
-  readonly log: Logger;
-  readonly request: MigrationRequest;
-  readonly source: SourceVm;
-  readonly record: MigrationRecord;
-};
-
-/** What the reservation came to, and the threads that were started meanwhile. */
-type Agreed = {
-  readonly connection: ControlConnection;
-  readonly reserved: Reserved;
-  readonly facts: SourceFacts;
-  readonly pump: PumpThread;
-};
 
 export class SourceSession {
   readonly id: string;
@@ -86,6 +46,7 @@ export class SourceSession {
   readonly #finished = Promise.withResolvers<MigrationReport>();
   readonly #timer: NodeJS.Timeout;
   readonly #link: SourceLink;
+  readonly #served: SourcePull;
   #facts: SourceFacts | null = null;
   #pump: PumpThread | null = null;
   #plane: SourceDataPlane | null = null;
@@ -95,8 +56,6 @@ export class SourceSession {
   readonly #copying = new Set<Promise<void>>();
   #epilogue: Uint8Array<ArrayBuffer> | null = null;
   #pull: PullSet | null = null;
-  /** Answers the destination while pages are pulled. */
-  #server: Promise<PageServer> | null = null;
   #stopSeenAtMs: number | null = null;
   #telling = false;
   #cpuAtStartMs = { agent: ownCpuMs(), qemu: 0 };
@@ -109,10 +68,18 @@ export class SourceSession {
     const { id, destination, options } = parts.request;
     this.#link = new SourceLink({ id, destination, stallTimeoutMs: options.stallTimeoutMs }, parts.host, {
       silent: (reason) => this.#onSilent(reason),
-      pull: (connection, message, bytes) => void this.#serve(connection, message, bytes.slice()),
+      pull: (connection, message, bytes) => void this.#served.serve(connection, message, bytes.slice()),
       told: (message) => this.#onTold(message),
       failed: (reason) => this.#tell({ type: 'destinationFailed', cause: { code: 'FERRY_PEER', reason } }),
       answer: () => this.answer(),
+    });
+    this.#served = new SourcePull({
+      compress: options.compress,
+      maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
+      ram: async () => (this.#facts ?? (await parts.source.facts())).ram,
+      isStopped: () => servingStates.has(this.stateName),
+      served: (counts) => (parts.record.served = counts),
+      failed: (error) => this.#onServeFailed(error),
     });
     this.#cpuAtStartMs.qemu = parts.source.cpuMs ?? 0;
     this.#driver = new MachineDriver(first.state, stepSource, {
@@ -385,25 +352,9 @@ export class SourceSession {
     await this.#tellCommit();
   }
 
-  async #serve(connection: ControlConnection, message: MessageOf<'pull'>, bytes: Uint8Array): Promise<void> {
-    try {
-      this.#server ??= this.#openServer();
-      const server = await this.#server;
-      server.answer(connection, message, bytes);
-      this.#parts.record.served = server.counts;
-    } catch (error) {
-      this.#parts.log.error('migration.failed', describeError(error), { migration: this.id });
-      if (!this.#parts.source.isAlive) this.#tell({ type: 'sourceQemuGone' });
-      else await connection.fail('PULL', describeError(error));
-    }
-  }
-
-  /** Pages may be had from the stop of the guest on; before, their content is not final. */
-  async #openServer(): Promise<PageServer> {
-    const { source, request } = this.#parts;
-    if (!servingStates.has(this.stateName)) throw new Error(`Pages were asked for in state ${this.stateName}`);
-    const { ram } = this.#facts ?? (await source.facts());
-    return new PageServer(memoryMap(ram, ram.blocks, ram.reachable), request.options.compress);
+  #onServeFailed(error: unknown): void {
+    this.#parts.log.error('migration.failed', describeError(error), { migration: this.id });
+    if (!this.#parts.source.isAlive) this.#tell({ type: 'sourceQemuGone' });
   }
 
   /** Silence ends a migration before the commit; a pull phase waits for the next connection. */
@@ -420,17 +371,11 @@ export class SourceSession {
     if ('cause' in state) this.#link.tellAbort(state.cause);
   }
 
-  async #closeServer(): Promise<void> {
-    const server = this.#server;
-    this.#server = null;
-    (await server?.catch(() => null))?.close();
-  }
-
   async #resume(): Promise<void> {
     // A `migrate` still on its way to QEMU would start a migration that nobody ends.
     this.#abandon.abort();
     await this.#closePlane();
-    await this.#closeServer();
+    await this.#served.close();
     await Promise.all(this.#copying);
     const found = await this.#parts.source.resume();
     this.#tell({ type: found === 'running' ? 'sourceRunning' : 'sourceQemuGone' });
@@ -440,7 +385,7 @@ export class SourceSession {
     const { source, record } = this.#parts;
     record.sourceCpuMs = this.#cpuMs();
     await this.#closePlane();
-    await this.#closeServer();
+    await this.#served.close();
     await source.quit();
     this.#tell({ type: 'sourceQemuGone' });
   }
@@ -497,13 +442,11 @@ export class SourceSession {
     const { record, source, host, log } = this.#parts;
     clearInterval(this.#timer);
     await this.#closePlane();
-    await this.#closeServer();
+    await this.#served.close();
     record.totals = this.#plane?.totals ?? null;
     if (state.name === 'done' && state.pagesLost) {
       await host.vmHandedOver(this.vmName, this.peerName);
-      const reason = record.pagesLostText(this.vmName, this.peerName);
-      record.end({ outcome: 'failed', reason, code: 'FERRY_PAGES_LOST', guest: 'lost' });
-      log.error('migration.failed', reason, { migration: this.id });
+      log.error('migration.failed', record.endWithPagesLost(), { migration: this.id });
     } else if (state.name === 'done') {
       const destinationCpuMs = await this.#link.released();
       if (destinationCpuMs !== null) record.destinationCpuMs = destinationCpuMs;

@@ -49,7 +49,10 @@ test('what was on its way when the connection was lost is wanted again', () => {
   assert.equal(ledger.fault(8, 0), 'ask');
   assert.equal(ledger.fault(2, 0), 'waits');
   assert.equal(ledger.arrived(0, false), true);
-  assert.deepEqual(ledger.connectionLost().sort(), [2, 8]);
+  assert.deepEqual(
+    ledger.connectionLost().sort((a, b) => a - b),
+    [2, 8],
+  );
   assert.equal(ledger.wantedPages, 7);
   assert.equal(ledger.arrived(0, false), false, 'an answer that comes twice is given once');
   ledger.checkInvariants();

@@ -15,8 +15,6 @@ export const PULL_WINDOW_PAGES_MAX = 4096;
 const QUEUE_MS = 3;
 const SHRINK = 0.85;
 const GROW_PAGES = 16;
-/** The fastest answer is forgotten slowly: routes change, and it may have been a lucky one. */
-const FORGET = 1.002;
 
 export class PullWindow {
   #pages = PULL_WINDOW_PAGES_MIN;
@@ -29,7 +27,7 @@ export class PullWindow {
   /** A request that was not urgent was answered after ms. */
   answered(ms: number): void {
     assert(ms >= 0, 'time goes forward');
-    this.#fastestMs = Math.min(this.#fastestMs * FORGET, ms);
+    this.#fastestMs = Math.min(this.#fastestMs, ms);
     const waited = ms > 1.5 * this.#fastestMs + QUEUE_MS;
     const pages = waited ? this.#pages * SHRINK : this.#pages + GROW_PAGES;
     this.#pages = Math.max(PULL_WINDOW_PAGES_MIN, Math.min(PULL_WINDOW_PAGES_MAX, pages));

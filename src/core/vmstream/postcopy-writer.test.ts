@@ -10,16 +10,21 @@ import {
   PulledPart,
 } from './postcopy-writer.ts';
 
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+const hexOf = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+/** Bytes as hexadecimal digits, with blanks between the fields for the reader. */
+function assertBytes(bytes: Uint8Array, fields: string): void {
+  assert.equal(hexOf(bytes), fields.replaceAll(' ', ''));
+}
 
 test('ADVISE tells both page sizes', () => {
-  assert.equal(hex(postcopyAdvise()), '0800030010' + '0000000000001000' + '0000000000001000');
+  assertBytes(postcopyAdvise(), '0800030010 0000000000001000 0000000000001000');
 });
 
 test('DISCARD names the block and the ranges in bytes, at most so many per command', () => {
-  assert.equal(
-    hex(postcopyDiscards('ab', Uint32Array.of(1, 2))),
-    '0800060015' + '00' + '02' + '6162' + '00' + '0000000000001000' + '0000000000002000',
+  assertBytes(
+    postcopyDiscards('ab', Uint32Array.of(1, 2)),
+    '0800060015 00 02 6162 00 0000000000001000 0000000000002000',
   );
   const runs = Uint32Array.from({ length: (DISCARD_RANGES_MAX + 5) * 2 }, (_, i) => (i % 2 === 0 ? i * 2 : 1));
   const bytes = postcopyDiscards('pc.ram', runs);
@@ -32,10 +37,7 @@ test('DISCARD names the block and the ranges in bytes, at most so many per comma
 
 test('the package holds LISTEN, the device state, PING and RUN, and its length', () => {
   const bytes = postcopyPackage(Uint8Array.of(4, 5, 6), 3);
-  assert.equal(
-    hex(bytes),
-    '0800070004' + '00000016' + '0800040000' + '040506' + '0800020004' + '00000003' + '0800050000',
-  );
+  assertBytes(bytes, '0800070004 00000016 0800040000 040506 0800020004 00000003 0800050000');
   assert.equal(readU32(bytes, 5), bytes.length - 9);
 });
 
@@ -47,18 +49,18 @@ test('pulled pages name their block once per section', () => {
   part.add('rom', 0, null);
   assert.equal(part.pages, 3);
   const bytes = part.take();
-  assert.equal(hex(bytes.subarray(0, 5)), '0200000002');
+  assertBytes(bytes.subarray(0, 5), '0200000002');
   assert.equal(readU64(bytes, 5), 3 * 4096 + 0x08);
-  assert.equal(hex(bytes.subarray(13, 17)), '03' + '72616d');
+  assertBytes(bytes.subarray(13, 17), '03 72616d');
   let at = 17 + 4096;
   assert.equal(readU64(bytes, at), 4 * 4096 + 0x02 + 0x20);
   at += 9;
   assert.equal(readU64(bytes, at), 0x02);
-  assert.equal(hex(bytes.subarray(at + 8)), '03' + '726f6d' + '00' + '0000000000000010' + '7e00000002');
+  assertBytes(bytes.subarray(at + 8), '03 726f6d 00 0000000000000010 7e00000002');
   part.add('rom', 1, null);
-  assert.equal(hex(part.take()), '0200000002' + '0000000000001002' + '03726f6d00' + '0000000000000010' + '7e00000002');
+  assertBytes(part.take(), '0200000002 0000000000001002 03726f6d00 0000000000000010 7e00000002');
 });
 
 test('END and EOF finish the stream', () => {
-  assert.equal(hex(postcopyEnd(1)), '0300000001' + '0000000000000010' + '7e00000001' + '00');
+  assertBytes(postcopyEnd(1), '0300000001 0000000000000010 7e00000001 00');
 });

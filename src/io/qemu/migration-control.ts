@@ -125,6 +125,11 @@ export async function startIncoming(qmp: QmpClient, socketPath: string, features
   await qmp.execute('migrate-incoming', features.exitOnError ? { uri, 'exit-on-error': false } : { uri });
 }
 
+/** A guest that has all of its pages can be moved on: puts the pull phase's capability back. Throws QmpError. */
+export async function endPull(qmp: QmpClient): Promise<void> {
+  await setCapabilities(qmp, { 'postcopy-ram': false });
+}
+
 /** Makes a destination in `postcopy-paused` listen for a stream to go on with. Throws QmpError. */
 export async function recoverIncoming(qmp: QmpClient, socketPath: string): Promise<void> {
   await qmp.executeOob('migrate-recover', { uri: `unix:${socketPath}` });
