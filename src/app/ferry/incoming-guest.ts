@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Worker } from 'node:worker_threads';
+import { describeError } from '../../core/base/errors.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import { ownCpuMs, processCpuMs } from '../../io/hoststat/process-stat.ts';
 import { bootDestinationLanes, DestinationLanePool } from '../../io/lanes/destination-lane-pool.ts';
@@ -14,7 +15,7 @@ import { formatVersion } from '../../io/qemu/version.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { FerryError } from './errors.ts';
 import { assertPullable, inspectGuestRam, memoryMap, type GuestRam } from './guest-ram.ts';
-import { IncomingQemu, startGuest } from './incoming-qemu.ts';
+import { announceGuest, IncomingQemu, startGuest } from './incoming-qemu.ts';
 import { PullPhase, type MissingPages, type PullPhaseParts } from './pull-phase.ts';
 import type { FerryHost, LocalVm } from './ports.ts';
 
@@ -174,18 +175,28 @@ export class IncomingGuest {
       if (found === null) return this.#events.pagesPulled();
       this.#pull = this.#watched(found);
       if (connection !== null) found.connect(connection);
-      found.mayEnd();
+      found.guestRuns();
       await found.recover();
     }
   }
 
   /** Lets the guest run. Idempotent. Throws QmpError. */
   async run(): Promise<void> {
-    await startGuest(await this.#monitor());
-    if (this.#pull === null) return;
-    this.#pull.mayEnd();
-    // The pull phase may be long, and others want to ask this QEMU; its end shows on the stream.
-    this.#qmp?.close();
+    const qmp = await this.#monitor();
+    await startGuest(qmp);
+    this.#pull?.guestRuns();
+    void this.#announce(qmp);
+  }
+
+  /** Tells the network where the guest is now; it runs meanwhile. */
+  async #announce(qmp: QmpClient): Promise<void> {
+    try {
+      await announceGuest(qmp);
+    } catch (error) {
+      this.#events.trouble(`The guest's new place was not announced: ${describeError(error)}`);
+    }
+    // A pull phase may be long, and others want to ask this QEMU; its end shows on the stream.
+    if (this.#pull !== null && this.#qmp === qmp) qmp.close();
   }
 
   /** Ends QEMU and gives the reservation back. */

@@ -283,6 +283,10 @@ async function connectTo(
 /** Starts a loaded guest. Idempotent: a guest that already runs stays as it is. Throws QmpError. */
 export async function startGuest(qmp: QmpClient): Promise<void> {
   if ((await qmp.runState()) !== 'running') await qmp.execute('cont');
+}
+
+/** Lets the guest's network cards tell where it is now. Throws QmpError. */
+export async function announceGuest(qmp: QmpClient): Promise<void> {
   await qmp.execute('announce-self', ANNOUNCE);
 }
 

@@ -66,6 +66,7 @@ export class PagePuller {
   #writing = 0;
   #faults = 0;
   #endedAtMs: number | null = null;
+  #fetchesAhead = false;
 
   constructor(parts: PullerParts) {
     this.#parts = parts;
@@ -95,6 +96,12 @@ export class PagePuller {
     for (let at = 0; at < waiting.length; at += PULL_PAGES_MAX) {
       this.#ask(Uint32Array.from(waiting.slice(at, at + PULL_PAGES_MAX).flatMap((page) => [page, 1])), true);
     }
+    this.#fill();
+  }
+
+  /** From now on pages come that QEMU has not asked for. Before the guest runs they would only hold up its start. */
+  fetchAhead(): void {
+    this.#fetchesAhead = true;
     this.#fill();
   }
 
@@ -181,7 +188,7 @@ export class PagePuller {
   }
 
   #fill(): void {
-    while (this.#connection !== null && this.#inFlightPages < this.#window.pages) {
+    while (this.#fetchesAhead && this.#connection !== null && this.#inFlightPages < this.#window.pages) {
       const count = this.#ledger.nextRuns(REQUEST_PAGES, this.#out);
       if (count === 0) break;
       const runs = this.#out.slice(0, count);

@@ -2,8 +2,8 @@
  * The pull phase at the destination, around its QEMU: the switchover with pages missing, the stream that brings them, and
  * what happens when that stream, the connection or this agent is lost.
  *
- *     load()      DISCARD, package; from here on QEMU may ask for pages          mayEnd()  the guest runs: END may be sent
- *     connect()   a connection to the source: the first one, or another          complete  every page is here
+ *     load()      DISCARD, package; from here on QEMU may ask for pages          guestRuns()  all others may come, too
+ *     connect()   a connection to the source: the first one, or another          complete     every page is here
  *     recover()   QEMU's stream broke (postcopy-paused), or a new agent has come
  *
  * What is missing is kept in a file beside the machine, so that an agent which restarts knows it: QEMU tells which of these
@@ -56,7 +56,7 @@ export class PullPhase {
   #stream: IncomingQemu | null = null;
   #puller: PagePuller | null = null;
   #connection: ControlConnection | null = null;
-  #guestRuns = false;
+  #running = false;
   #allHere = false;
   #ending = false;
   #isComplete = false;
@@ -115,9 +115,10 @@ export class PullPhase {
     this.#puller?.fault(request);
   }
 
-  /** The guest runs: QEMU may be told the end as soon as nothing is missing. */
-  mayEnd(): void {
-    this.#guestRuns = true;
+  /** The guest runs: pages may come that it has not touched, and QEMU may be told the end when none is missing. */
+  guestRuns(): void {
+    this.#running = true;
+    this.#puller?.fetchAhead();
     void this.#end();
   }
 
@@ -185,11 +186,12 @@ export class PullPhase {
         void this.#end();
       },
     });
+    if (this.#running) this.#puller.fetchAhead();
   }
 
   async #end(): Promise<void> {
     const stream = this.#stream;
-    if (!this.#allHere || !this.#guestRuns || this.#ending || stream === null) return;
+    if (!this.#allHere || !this.#running || this.#ending || stream === null) return;
     this.#ending = true;
     try {
       await stream.write(postcopyEnd(this.#pages.ramSectionId));

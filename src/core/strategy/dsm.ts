@@ -6,8 +6,9 @@
  * migration runs is withheld: it is sent only after it has been left alone for as many sweeps as it had been dirtied.
  * What is still withheld when the guest stops is pulled by the destination, or, without a pull phase, sent while it is stopped.
  *
- * Three parameters end the pre-copy, in this order: the destination's image is consistent but for the withheld pages; few
- * pages are newly dirtied; the iterations reach their bound. More iterations than a few would only send again what cooled.
+ * Three parameters end the pre-copy, looked at when a round has sent everything that is cold: the iterations reach their bound;
+ * the destination's image is consistent but for the hot pages, because what the guest writes to is withheld already; few pages
+ * are newly dirtied. The last two count only while the withheld set no longer shrinks: what cools is cheaper sent than pulled.
  */
 import type { PageTable } from '../pages/page-table.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
@@ -23,6 +24,11 @@ const FEW_SHARE = 1 / 256;
 /** and below this number in any case: 1 MiB. */
 const FEW_PAGES = 256;
 
+/** The withheld set shrinks when a round leaves less than this share of it. */
+const SHRINKING = 0.75;
+/** The guest writes to withheld pages only when new ones are at most this share of them. */
+const CONSISTENT_SHARE = 1 / 32;
+
 export type DsmOptions = { readonly maxRounds: number };
 
 export function createDsm(table: PageTable, options: DsmOptions): Strategy {
@@ -31,6 +37,7 @@ export function createDsm(table: PageTable, options: DsmOptions): Strategy {
   const fewPages = Math.max(FEW_PAGES, table.totalPages * FEW_SHARE);
   let knownPages = 0;
   let newPages = Infinity;
+  let withheldBefore = Infinity;
   table.withholdFrom(HOT_FROM);
 
   /** Pages that the sweep brought and that were neither pending nor withheld before it. */
@@ -42,9 +49,13 @@ export function createDsm(table: PageTable, options: DsmOptions): Strategy {
   }
 
   function atRoundEnd(moment: Moment): SwitchoverReason | null {
-    if (newPages === 0) return 'consistent but for the hot pages';
-    if (newPages <= fewPages) return 'few new dirty pages';
-    return moment.round >= roundsMax ? 'iterations reached their bound' : null;
+    if (moment.round >= roundsMax) return 'iterations reached their bound';
+    const { withheldPages } = table;
+    const shrinks = withheldPages > fewPages && withheldPages < withheldBefore * SHRINKING;
+    withheldBefore = withheldPages;
+    if (shrinks) return null;
+    if (newPages <= withheldPages * CONSISTENT_SHARE) return 'consistent but for the hot pages';
+    return newPages <= fewPages ? 'few new dirty pages' : null;
   }
 
   return {

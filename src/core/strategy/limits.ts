@@ -36,6 +36,8 @@ export const REFRESH_MS = 400;
 
 /** From the order to stop until QEMU has stopped the guest: measured 50 to 150 ms. */
 export const STOP_DELAY_MS = 100;
+/** What may be in flight when a guest with a pull phase is stopped: it arrives while QEMU stops and writes its devices. */
+export const STOP_IN_FLIGHT_MS = 5;
 /** Stopping, device state, round trips: the downtime of a guest that leaves nothing. The pump corrects it. */
 export const FIXED_DOWNTIME_MS = 60;
 /** Dirty measurements kept. */

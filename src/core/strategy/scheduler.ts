@@ -98,7 +98,8 @@ export class Scheduler {
   /** Per lane, the batches not yet sent: their round, and how many of their pages had been sent before. */
   readonly #unsent: { roundIndex: number; againPages: number }[][];
 
-  #guest: 'running' | 'stopping' | 'stopped' = 'running';
+  /** `draining`: to be stopped as soon as little is in flight. `stopping`: QEMU has the order. */
+  #guest: 'running' | 'draining' | 'stopping' | 'stopped' = 'running';
   #feedHasEnded = false;
   #reason: SwitchoverReason | null = null;
   #fixedDowntimeMs = limits.FIXED_DOWNTIME_MS;
@@ -165,7 +166,8 @@ export class Scheduler {
    * now: nothing is pending, the window is full, or the bandwidth is used up. Its content must be read after this call.
    */
   nextBatch(lane: number, nowMs: number, out: Uint32Array): number {
-    if (this.#guest === 'stopped' && this.#options.pull) return 0;
+    // From the order to stop on what is left is pulled: what is on its way then would only hold up the device state.
+    if (this.#guest !== 'running' && this.#options.pull) return 0;
     if (!this.#link.isOpen(lane) || this.#table.pendingPagesOfLane(lane) === 0 || !this.#bucket.isOpen(nowMs)) return 0;
     this.#link.pass(this.#table.pendingPages > 0, nowMs);
     const capped = Math.floor(this.#bucket.pagesMax(this.#link.wireBytesPerPage));
@@ -208,6 +210,7 @@ export class Scheduler {
       if (!sweep.first && !this.#isRefresh) this.#dirty.add(sweep.sinceMs, pages);
       this.#isRefresh = false;
     }
+    if (this.#guest === 'draining') this.#stopWhenDrained();
     if (sweep !== null && this.#guest === 'running') this.#consider(this.#moment('sweepEnd', nowMs));
     if (this.#guest === 'running') {
       if (this.#options.feedHold === 'paced') {
@@ -262,7 +265,7 @@ export class Scheduler {
   }
 
   #feedOrder(): 'read' | 'hold' {
-    if (this.#guest !== 'running') return 'read';
+    if (this.#guest === 'stopping' || this.#guest === 'stopped') return 'read';
     if (this.#options.feedHold === 'strict') return this.#feed.phase === 'held' ? 'hold' : 'read';
     const targetPages = (this.#options.downtimeTargetMs / 2) * this.#link.pagesPerMs;
     const leastPages = limits.PACED_BATCHES_MIN * this.#table.lanes * this.#link.batchPages();
@@ -302,6 +305,14 @@ export class Scheduler {
     const reason = this.#strategy.decide(moment);
     if (reason === null) return;
     this.#reason = reason;
+    this.#guest = 'draining';
+    this.#stopWhenDrained();
+  }
+
+  /** With a pull phase nothing but the device state has to follow, which would wait for what is in flight. */
+  #stopWhenDrained(): void {
+    const { pull } = this.#options;
+    if (pull && this.#link.inFlightPages > limits.STOP_IN_FLIGHT_MS * this.#link.pagesPerMs) return;
     this.#guest = 'stopping';
     this.#feed.open();
   }
