@@ -23,7 +23,12 @@ import type { ControlConnection } from '../../io/link/control-connection.ts';
 
 /** Below this many content bytes compression costs more time than it saves. */
 const COMPRESS_BYTES_MIN = 2 * PAGE;
-const LEVEL = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+/** As the lanes compress (io/lanes/batch-encoder.ts). */
+const params = {
+  [constants.ZSTD_c_compressionLevel]: 1,
+  [constants.ZSTD_c_minMatch]: 5,
+  [constants.ZSTD_c_targetLength]: 3,
+};
 const zeroPage = Buffer.alloc(PAGE);
 
 export type ServedCounts = {
@@ -97,7 +102,7 @@ export class PageServer {
   async #send({ connection, id, runs }: Job): Promise<void> {
     const { head, content, zeroPages } = this.#read(runs);
     const zstd = this.#options.compress !== 'none' && content.length >= COMPRESS_BYTES_MIN;
-    const body = zstd ? zstdCompressSync(content, LEVEL) : content;
+    const body = zstd ? zstdCompressSync(content, { params, chunkSize: (content.length >>> 1) + PAGE }) : content;
     const isSmaller = body.length < content.length;
     const attachment = Buffer.concat([head, isSmaller ? body : content]);
     this.#counts = {

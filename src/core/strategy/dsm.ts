@@ -8,13 +8,13 @@
  *
  * Three parameters end the pre-copy, looked at when a round has sent everything that is cold: the iterations reach their bound;
  * the destination's image is consistent but for the hot pages, because what the guest writes to is withheld already; few pages
- * are newly dirtied. The last two count only while the withheld set no longer shrinks: what cools is cheaper sent than pulled.
+ * are newly dirtied. More iterations would only send what has cooled and is soon written again: bytes that a pull saves.
  */
 import type { PageTable } from '../pages/page-table.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
 
-/** Rounds of the pre-copy unless --max-rounds says fewer: the first one sends memory, the others what cooled meanwhile. */
-export const DSM_ROUNDS_MAX = 4;
+/** Rounds of the pre-copy unless --max-rounds says fewer: the first one sends memory, the other what cooled meanwhile. */
+export const DSM_ROUNDS_MAX = 2;
 /** A page written again even once is hot until it has been quiet. */
 const HOT_FROM = 1;
 /** Sweeps that even the hottest page must have been quiet for. */
@@ -24,8 +24,6 @@ const FEW_SHARE = 1 / 256;
 /** and below this number in any case: 1 MiB. */
 const FEW_PAGES = 256;
 
-/** The withheld set shrinks when a round leaves less than this share of it. */
-const SHRINKING = 0.75;
 /** The guest writes to withheld pages only when new ones are at most this share of them. */
 const CONSISTENT_SHARE = 1 / 32;
 
@@ -37,7 +35,6 @@ export function createDsm(table: PageTable, options: DsmOptions): Strategy {
   const fewPages = Math.max(FEW_PAGES, table.totalPages * FEW_SHARE);
   let knownPages = 0;
   let newPages = Infinity;
-  let withheldBefore = Infinity;
   table.withholdFrom(HOT_FROM);
 
   /** Pages that the sweep brought and that were neither pending nor withheld before it. */
@@ -49,13 +46,9 @@ export function createDsm(table: PageTable, options: DsmOptions): Strategy {
   }
 
   function atRoundEnd(moment: Moment): SwitchoverReason | null {
-    if (moment.round >= roundsMax) return 'iterations reached their bound';
-    const { withheldPages } = table;
-    const shrinks = withheldPages > fewPages && withheldPages < withheldBefore * SHRINKING;
-    withheldBefore = withheldPages;
-    if (shrinks) return null;
-    if (newPages <= withheldPages * CONSISTENT_SHARE) return 'consistent but for the hot pages';
-    return newPages <= fewPages ? 'few new dirty pages' : null;
+    if (newPages <= table.withheldPages * CONSISTENT_SHARE) return 'consistent but for the hot pages';
+    if (newPages <= fewPages) return 'few new dirty pages';
+    return moment.round >= roundsMax ? 'iterations reached their bound' : null;
   }
 
   return {

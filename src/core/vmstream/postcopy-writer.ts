@@ -10,7 +10,9 @@
  * Facts: docs/qemu-stream.md, "Post-copy". With `-S` RUN leaves the guest paused: `cont` is given after the commit.
  */
 import { assert } from '../base/assert.ts';
+import { writeU32, writeU64 } from '../bytes/big-endian.ts';
 import { ByteWriter } from '../bytes/byte-writer.ts';
+import { encodeLatin1 } from '../bytes/latin1.ts';
 import { Command, Element, RamFlag, TARGET_PAGE_BYTES } from './constants.ts';
 import { ping } from './stream-writer.ts';
 
@@ -64,49 +66,82 @@ export function postcopyEnd(ramSectionId: number): Uint8Array<ArrayBuffer> {
   return writer.u8(Element.SectionFooter).u32(ramSectionId).u8(Element.Eof).take();
 }
 
-/** PARTs of RAM with missing pages. One writer for the whole stream: its buffer is used again. */
+/** Bytes of a record's head with the longest block name, and of what stands around the records of a section. */
+const RECORD_BYTES_MAX = 8 + 1 + 255 + 1;
+const SECTION_BYTES = 5 + 8 + 5;
+
+/** PARTs of RAM with missing pages. Content is copied once, into a buffer that goes out as it is. */
 export class PulledPart {
   readonly #ramSectionId: number;
-  #writer = new ByteWriter(Number.MAX_SAFE_INTEGER, 64 * 1024);
+  #bytes = new Uint8Array(0);
+  #at = 0;
   #block: string | null = null;
   #pages = 0;
 
   constructor(ramSectionId: number) {
     this.#ramSectionId = ramSectionId;
-    this.#begin();
   }
 
   get pages(): number {
     return this.#pages;
   }
 
-  /** `bytes` holds the page at `at`; null = a page of zeros. Hot. */
-  add(block: string, page: number, bytes: Uint8Array | null, at = 0): void {
-    const sameBlock = block === this.#block;
-    const kind = bytes === null ? RamFlag.Zero : RamFlag.Page;
-    this.#writer.u64(page * TARGET_PAGE_BYTES + kind + (sameBlock ? RamFlag.Continue : 0));
-    if (!sameBlock) this.#writer.u8(block.length).latin1(block);
-    this.#block = block;
-    this.#pages++;
-    if (bytes === null) {
-      this.#writer.u8(0);
-      return;
-    }
-    assert(at + TARGET_PAGE_BYTES <= bytes.length, 'the page lies within its bytes');
-    this.#writer.bytes(bytes.subarray(at, at + TARGET_PAGE_BYTES));
+  /** Room for this many pages with content and a new block each; it grows by itself where that was too little. */
+  reserve(pages: number): void {
+    const needed = this.#at + SECTION_BYTES + pages * (TARGET_PAGE_BYTES + RECORD_BYTES_MAX);
+    if (needed <= this.#bytes.length) return;
+    const bytes = new Uint8Array(needed);
+    bytes.set(this.#bytes.subarray(0, this.#at));
+    this.#bytes = bytes;
   }
 
-  /** The section with all pages added since the last call. */
+  /** `content` holds the page at `at`; null = a page of zeros. Hot. */
+  add(block: string, page: number, content: Uint8Array | null, at = 0): void {
+    if (this.#pages === 0) this.#begin();
+    this.reserve(1);
+    const sameBlock = block === this.#block;
+    const kind = content === null ? RamFlag.Zero : RamFlag.Page;
+    const bytes = this.#bytes;
+    writeU64(bytes, this.#at, page * TARGET_PAGE_BYTES + kind + (sameBlock ? RamFlag.Continue : 0));
+    this.#at += 8;
+    if (!sameBlock) this.#name(block);
+    this.#pages++;
+    if (content === null) {
+      bytes[this.#at++] = 0;
+      return;
+    }
+    assert(at + TARGET_PAGE_BYTES <= content.length, 'the page lies within its bytes');
+    bytes.set(content.subarray(at, at + TARGET_PAGE_BYTES), this.#at);
+    this.#at += TARGET_PAGE_BYTES;
+  }
+
+  /** The section with all pages added since the last call, at least one. */
   take(): Uint8Array<ArrayBuffer> {
-    const section = this.#writer.u64(RamFlag.Eos).u8(Element.SectionFooter).u32(this.#ramSectionId).take();
-    this.#begin();
+    assert(this.#pages > 0, 'a section has pages');
+    const bytes = this.#bytes;
+    writeU64(bytes, this.#at, RamFlag.Eos);
+    bytes[this.#at + 8] = Element.SectionFooter;
+    writeU32(bytes, this.#at + 9, this.#ramSectionId);
+    const section = bytes.subarray(0, this.#at + 13);
+    this.#bytes = new Uint8Array(0);
+    this.#at = 0;
+    this.#block = null;
+    this.#pages = 0;
     return section;
   }
 
   #begin(): void {
-    this.#writer = new ByteWriter(Number.MAX_SAFE_INTEGER, 64 * 1024).u8(Element.SectionPart).u32(this.#ramSectionId);
-    this.#block = null;
-    this.#pages = 0;
+    this.reserve(1);
+    this.#bytes[0] = Element.SectionPart;
+    writeU32(this.#bytes, 1, this.#ramSectionId);
+    this.#at = 5;
+  }
+
+  #name(block: string): void {
+    this.#bytes[this.#at++] = block.length;
+    this.#bytes.set(encodeLatin1(block), this.#at);
+    this.#at += block.length;
+    this.#block = block;
   }
 }
 
