@@ -32,6 +32,10 @@ import { FerryError } from './errors.ts';
 const REQUEST_PAGES = 64;
 /** One chunk of output more than is needed spares a second one, and the joining of both. */
 const CHUNK_SPARE_BYTES = 1024;
+/** Without a fault for so long the guest runs on what it has, */
+const CALM_MS = 10;
+/** and so many windows may be on their way. */
+const CALM_WINDOWS = 3;
 /** Waiting times kept for the report; a longer pull phase is judged by its first ones. */
 const WAITS_MAX = 200_000;
 
@@ -69,6 +73,7 @@ export class PagePuller {
   #faults = 0;
   #endedAtMs: number | null = null;
   #fetchesAhead = false;
+  #lastFaultAtMs = -Infinity;
 
   constructor(parts: PullerParts) {
     this.#parts = parts;
@@ -147,6 +152,7 @@ export class PagePuller {
     const global = block.firstPage + page;
     const answer = this.#ledger.fault(global, nowMs);
     if (answer === 'ask' || answer === 'waits') this.#faults++;
+    if (answer !== 'done') this.#lastFaultAtMs = nowMs;
     if (answer === 'ask') this.#ask(Uint32Array.of(global, 1), true);
     if (answer === 'zero') this.#part.add(block.name, page, null);
   }
@@ -175,7 +181,11 @@ export class PagePuller {
   async #give(pages: readonly number[]): Promise<void> {
     this.#writing++;
     try {
-      if (this.#part.pages > 0) await this.#parts.write(this.#part.take());
+      if (this.#part.pages > 0) {
+        const section = this.#part.take();
+        await this.#parts.write(section);
+        this.#part.recycle(section);
+      }
     } catch {
       // QEMU's socket is gone: whoever owns it knows, and what QEMU has is found out when it is back.
     }
@@ -191,7 +201,7 @@ export class PagePuller {
   }
 
   #fill(): void {
-    while (this.#fetchesAhead && this.#connection !== null && this.#inFlightPages < this.#window.pages) {
+    while (this.#fetchesAhead && this.#connection !== null && this.#inFlightPages < this.#windowPages()) {
       const count = this.#ledger.nextRuns(REQUEST_PAGES, this.#out);
       if (count === 0) break;
       const runs = this.#out.slice(0, count);
@@ -200,6 +210,12 @@ export class PagePuller {
     }
     // Nothing was left to be pulled from the start.
     if (this.#ledger.missingPages === 0 && this.#writing === 0) void this.#give([]);
+  }
+
+  /** A guest that has not touched a missing page for a while suffers little from what stands before its next fault. */
+  #windowPages(): number {
+    const isCalm = performance.now() - this.#lastFaultAtMs > CALM_MS;
+    return this.#window.pages * (isCalm ? CALM_WINDOWS : 1);
   }
 
   #ask(runs: Uint32Array, urgent: boolean): void {

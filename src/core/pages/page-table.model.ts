@@ -36,9 +36,9 @@ export class PageTableModel {
     return !isHot;
   }
 
-  cool(sweepsMax: number): void {
+  cool(sweepsMin: number, sweepsMax: number): void {
     for (const [page, quiet] of this.withheld) {
-      if (quiet + 1 > Math.min(sweepsMax, this.#dirtyCount(page))) this.#release(page);
+      if (quiet + 1 > Math.min(sweepsMax, Math.max(sweepsMin, this.#dirtyCount(page)))) this.#release(page);
       else this.withheld.set(page, quiet + 1);
     }
   }

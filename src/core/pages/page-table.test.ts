@@ -86,11 +86,11 @@ test('a page that is written again is withheld until it has been quiet, and calm
   assert.equal(table.takeRuns(0, 0, 100, out, true), 2);
   assert.deepEqual([...out.subarray(0, 2)], [700, 1]);
   assert.deepEqual(takeAll(table, 0, 0, 100), [[5, 1]]);
-  assert.equal(table.coolWithheld(8), 0, 'the sweep that named it is no quiet one');
+  assert.equal(table.coolWithheld(1, 8), 0, 'the sweep that named it is no quiet one');
   table.name(6, false);
-  for (let sweep = 0; sweep < 2; sweep++) assert.equal(table.coolWithheld(8), 0);
+  for (let sweep = 0; sweep < 2; sweep++) assert.equal(table.coolWithheld(1, 8), 0);
   assert.deepEqual([...table.leftRuns()], [6, 1]);
-  assert.equal(table.coolWithheld(8), 1);
+  assert.equal(table.coolWithheld(1, 8), 1);
   assert.deepEqual([table.pendingPages, table.withheldPages], [1, 0]);
   table.checkInvariants();
 });
@@ -106,7 +106,7 @@ test('the cursor goes round memory', () => {
 });
 
 type Action =
-  | { type: 'cool'; sweepsMax: number }
+  | { type: 'cool'; sweepsMin: number; sweepsMax: number }
   | { type: 'release' }
   | { type: 'name'; at: number; span: number; isZero: boolean }
   | { type: 'take'; lane: number; cursor: number; maxPages: number };
@@ -131,7 +131,11 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     weight: 2,
   },
   {
-    arbitrary: fc.record({ type: fc.constant('cool' as const), sweepsMax: fc.integer({ min: 1, max: 5 }) }),
+    arbitrary: fc.record({
+      type: fc.constant('cool' as const),
+      sweepsMin: fc.nat(3),
+      sweepsMax: fc.integer({ min: 1, max: 5 }),
+    }),
     weight: 2,
   },
   { arbitrary: fc.constant({ type: 'release' as const }), weight: 1 },
@@ -167,8 +171,8 @@ function runAgainstModel(list: PageBlock[], { lanes, hotFrom }: Shape, actions: 
         assert.equal(table.name(page, step.isZero), model.name(page, step.isZero));
       }
     } else if (step.type === 'cool') {
-      table.coolWithheld(step.sweepsMax);
-      model.cool(step.sweepsMax);
+      table.coolWithheld(step.sweepsMin, step.sweepsMax);
+      model.cool(step.sweepsMin, step.sweepsMax);
     } else if (step.type === 'release') {
       table.releaseWithheld();
       model.release();

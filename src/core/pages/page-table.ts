@@ -261,15 +261,15 @@ export class PageTable {
   }
 
   /**
-   * A sweep has ended: pages that it left out for as many sweeps as they had been dirtied, at most sweepsMax, are pending
-   * again. Returns how many.
+   * A sweep has ended: pages that were left out by as many sweeps as they had been dirtied, but at least and at most so many, are
+   * pending again. Returns how many.
    */
-  coolWithheld(sweepsMax: number): number {
+  coolWithheld(sweepsMin: number, sweepsMax: number): number {
     let cooled = 0;
     for (let page = nextSetBit(this.#withheld, 0, this.spanPages); page < this.spanPages;) {
       const quiet = ++this.#quietSweeps[page]!;
       // The sweep that named it last has counted once, too.
-      if (quiet > Math.min(sweepsMax, this.#dirtyCounts[page]!)) {
+      if (quiet > Math.min(sweepsMax, Math.max(sweepsMin, this.#dirtyCounts[page]!))) {
         this.#unwithhold(page);
         cooled++;
       }

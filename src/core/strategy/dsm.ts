@@ -3,7 +3,8 @@
  *
  * Both hosts share one address space of pages; a page lives where its newest copy is. Pages of low locality (rarely
  * written) travel first, chunks without any written page before the others. A page that is written again while the
- * migration runs is withheld: it is sent only after it has been left alone for as many sweeps as it had been dirtied.
+ * migration runs is withheld: it is sent only after it has been left alone for as many sweeps as it had been dirtied, and for
+ * half of the migration so far: a guest that goes round its working set comes back.
  * What is still withheld when the guest stops is pulled by the destination, or, without a pull phase, sent while it is stopped.
  *
  * Three parameters end the pre-copy, looked at when a round has sent everything that is cold: the iterations reach their bound;
@@ -33,6 +34,7 @@ export function createDsm(table: PageTable, options: DsmOptions): Strategy {
   const cursors = new Float64Array(table.lanes);
   const roundsMax = Math.min(options.maxRounds, DSM_ROUNDS_MAX);
   const fewPages = Math.max(FEW_PAGES, table.totalPages * FEW_SHARE);
+  let sweeps = 0;
   let knownPages = 0;
   let newPages = Infinity;
   table.withholdFrom(HOT_FROM);
@@ -42,7 +44,8 @@ export function createDsm(table: PageTable, options: DsmOptions): Strategy {
     const known = table.pendingNamings + table.withheldNamings;
     newPages = known - knownPages;
     knownPages = known;
-    table.coolWithheld(QUIET_SWEEPS_MAX);
+    sweeps++;
+    table.coolWithheld(Math.ceil(sweeps / 2), QUIET_SWEEPS_MAX);
   }
 
   function atRoundEnd(moment: Moment): SwitchoverReason | null {

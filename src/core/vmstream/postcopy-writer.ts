@@ -70,10 +70,16 @@ export function postcopyEnd(ramSectionId: number): Uint8Array<ArrayBuffer> {
 const RECORD_BYTES_MAX = 8 + 1 + 255 + 1;
 const SECTION_BYTES = 5 + 8 + 5;
 
+const nothing = new Uint8Array(0);
+/** Sections that are built and written at the same time, about. */
+const SPARE_MAX = 4;
+
 /** PARTs of RAM with missing pages. Content is copied once, into a buffer that goes out as it is. */
 export class PulledPart {
   readonly #ramSectionId: number;
-  #bytes = new Uint8Array(0);
+  #bytes: Uint8Array<ArrayBuffer> = nothing;
+  /** Buffers that are free again: fresh memory costs more than the copy into it. */
+  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
   #at = 0;
   #block: string | null = null;
   #pages = 0;
@@ -90,7 +96,8 @@ export class PulledPart {
   reserve(pages: number): void {
     const needed = this.#at + SECTION_BYTES + pages * (TARGET_PAGE_BYTES + RECORD_BYTES_MAX);
     if (needed <= this.#bytes.length) return;
-    const bytes = new Uint8Array(needed);
+    const found = this.#spare.findIndex((spare) => spare.length >= needed);
+    const bytes = this.#spare.splice(found, found < 0 ? 0 : 1)[0] ?? new Uint8Array(needed);
     bytes.set(this.#bytes.subarray(0, this.#at));
     this.#bytes = bytes;
   }
@@ -123,11 +130,16 @@ export class PulledPart {
     bytes[this.#at + 8] = Element.SectionFooter;
     writeU32(bytes, this.#at + 9, this.#ramSectionId);
     const section = bytes.subarray(0, this.#at + 13);
-    this.#bytes = new Uint8Array(0);
+    this.#bytes = nothing;
     this.#at = 0;
     this.#block = null;
     this.#pages = 0;
     return section;
+  }
+
+  /** A section that `take` gave has been written: its memory may be used again. */
+  recycle(section: Uint8Array<ArrayBuffer>): void {
+    if (this.#spare.length < SPARE_MAX) this.#spare.push(new Uint8Array(section.buffer));
   }
 
   #begin(): void {
