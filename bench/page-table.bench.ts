@@ -1,5 +1,6 @@
 /** What the page table costs per page: naming (in order, and again at random) and taking. Budget: 100 ns per named page. */
-import { PageTable, type PageGroup } from '../src/core/pages/page-table.ts';
+import { PageTable } from '../src/core/pages/page-table.ts';
+import type { PageGroup } from '../src/core/pages/pending-pages.ts';
 
 const PAGES_FULL = 8 * 1024 * 1024; // 32 GiB
 

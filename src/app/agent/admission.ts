@@ -22,7 +22,15 @@ export type AdmissionParts = {
 };
 
 /** `machine`: the versioned type of the running source, or the spec's own where it starts here. */
-export type Candidate = { readonly spec: VmSpec; readonly machine: string };
+export type Candidate = {
+  readonly spec: VmSpec;
+  readonly machine: string;
+  /** The guest will run here while some of its pages are still elsewhere. */
+  readonly pull?: boolean;
+};
+
+/** From this QEMU on a paused destination takes its disks only at `cont`, hence after the commit. */
+const PULL_QEMU_MAJOR = 10;
 
 /** Checks everything but name and capacity, which are the ledger's (reservations.ts). */
 export async function checkAdmission(candidate: Candidate, parts: AdmissionParts): Promise<Problem[]> {
@@ -30,6 +38,7 @@ export async function checkAdmission(candidate: Candidate, parts: AdmissionParts
   const found = await Promise.all([
     checkQemu(candidate, parts),
     checkAccelerator(spec, parts),
+    ...(candidate.pull === true ? [checkPull(parts)] : []),
     ...bootFilesOf(spec).map(([what, path]) => checkFile(what, path, parts.host)),
     ...spec.disks.map((disk) => checkDisk(disk, parts)),
     ...spec.networks.map((network) => (network.type === 'tap' ? checkBridge(network.bridge, parts.host) : [])),
@@ -45,6 +54,22 @@ async function checkQemu({ spec, machine }: Candidate, { qemu, host }: Admission
     return [{ code: 'QEMU_UNUSABLE', message: `QEMU of host "${host}" cannot be used: ${describeError(error)}.` }];
   }
   return [...machineProblems(machine, facts, host), ...cpuProblems(spec, facts, host)];
+}
+
+async function checkPull({ qemu, host }: AdmissionParts): Promise<Problem[]> {
+  const { version } = await qemu.facts().catch(() => ({ version: '' }));
+  if (version !== '' && Number(version.split('.')[0]) < PULL_QEMU_MAJOR) {
+    const message =
+      `QEMU ${version} of host "${host}" takes the disks of a guest before the migration is committed when pages are left ` +
+      `to be pulled: install QEMU ${PULL_QEMU_MAJOR} there, or leave the pull phase out (--no-pull, another strategy than postcopy).`;
+    return [{ code: 'PULL_QEMU_TOO_OLD', message }];
+  }
+  const problem = await qemu.userfaultfdProblem();
+  if (problem === null) return [];
+  const message =
+    `Host "${host}" cannot run a guest before all of its pages are there: ${problem.replace(/\.$/, '')}. Allow userfaultfd ` +
+    `(see vmferry doctor there), or leave the pull phase out (--no-pull, another strategy than postcopy).`;
+  return [{ code: 'PULL_USERFAULTFD', message }];
 }
 
 export function machineProblems(machine: string, facts: QemuFacts, host: string): Problem[] {

@@ -210,8 +210,15 @@ test('as a destination it reserves, starts, discards and activates', async () =>
     qemuVersion: '10.0.2',
     machine: 'pc-q35-7.2',
     leaseMs: 1e3,
+    pull: false,
   };
   assert.deepEqual(await host.preflight(request), []);
+  assert.deepEqual(await host.preflight({ ...request, pull: true }), []);
+  at.qemu.userfaultfd = 'Userfaultfd not available';
+  assert.deepEqual(
+    (await host.preflight({ ...request, pull: true })).map(({ code }) => code),
+    ['PULL_USERFAULTFD'],
+  );
   await host.reserve(request);
   const vm = await host.startIncoming('in1');
   assert.equal(at.qemu.started.at(-1)?.incoming, true);

@@ -65,17 +65,17 @@ export class Host implements FerryHost {
   }
 
   async preflight(request: ReservationRequest): Promise<Problem[]> {
-    const { spec, machine } = request;
-    const checked = await checkAdmission({ spec, machine }, this.#parts.admission);
+    const { spec, machine, pull } = request;
+    const checked = await checkAdmission({ spec, machine, pull }, this.#parts.admission);
     if (checked.length === 0) this.#admitted = { migrationId: request.migrationId, atMs: performance.now() };
     return [...this.#ledgerProblems(request), ...checked];
   }
 
   async reserve(request: ReservationRequest): Promise<void> {
-    const { spec, machine } = request;
+    const { spec, machine, pull } = request;
     const isFresh = this.#admitted !== null && performance.now() - this.#admitted.atMs < ADMISSION_FRESH_MS;
     const isAdmitted = isFresh && this.#admitted?.migrationId === request.migrationId;
-    const checked = isAdmitted ? [] : await checkAdmission({ spec, machine }, this.#parts.admission);
+    const checked = isAdmitted ? [] : await checkAdmission({ spec, machine, pull }, this.#parts.admission);
     // The ledger is asked and written in one turn, after everything that waits: two requests cannot both get the last byte.
     const problems = [...this.#ledgerProblems(request), ...checked];
     if (problems.length > 0) {

@@ -58,11 +58,12 @@ export class Migrations {
     const { vms, ferry, host, log } = this.#parts;
     if (this.#stopping) throw new ApiError('SHUTTING_DOWN', 'The agent is being stopped; nothing was started.');
     const destination = this.#peer(wanted.destination);
+    const pull = pullOf(wanted.options);
     const id = newMigrationId(new Date());
     const vm = await vms.claim(wanted.vm, id);
     try {
       const lanes = wanted.options.lanes ?? defaultLanes(cpuCount());
-      const request = { id, vm, destination, options: { ...wanted.options, lanes } };
+      const request = { id, vm, destination, options: { ...wanted.options, lanes, pull } };
       const problems = await ferry.preflight(host, request).catch((error: unknown) => {
         throw untouched(vm.name, error);
       });
@@ -195,4 +196,12 @@ function untouched(vm: string, error: unknown): unknown {
 export function newMigrationId(at: Date): string {
   const stamp = at.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15);
   return `${stamp}-${randomBytes(3).toString('hex')}`;
+}
+
+/** Post-copy is a pull phase; elsewhere it takes the operator's word. Throws ApiError. */
+function pullOf({ pull, strategy }: StartMigrationRequest['options']): boolean {
+  if (strategy !== 'postcopy' || pull !== false) return pull ?? strategy === 'postcopy';
+  const text =
+    'Strategy "postcopy" runs the guest before its pages have come, which --no-pull forbids: choose another one.';
+  throw new ApiError('INVALID_REQUEST', text, { strategy });
 }

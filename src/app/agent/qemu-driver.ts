@@ -11,6 +11,7 @@ import { identify, isAlive, startQemu, terminate, waitForEnd } from '../../io/qe
 import { QmpClient } from '../../io/qemu/qmp-client.ts';
 import type { RunState } from '../../io/qemu/qmp-types.ts';
 import { createTap, deleteTap } from '../../io/qemu/tap.ts';
+import { userfaultfdWorks } from '../../io/qemu/userfaultfd.ts';
 import { formatVersion } from '../../io/qemu/version.ts';
 import { MONITOR_TIMEOUT_MS, QUIT_TIMEOUT_MS } from './limits.ts';
 import type {
@@ -37,6 +38,7 @@ export class QemuDriver implements QemuPort {
   readonly #options: QemuDriverOptions;
   #facts: Promise<QemuFacts> | null = null;
   #kvm: Promise<boolean> | null = null;
+  #userfaultfd: Promise<string | null> | null = null;
 
   constructor(options: QemuDriverOptions) {
     this.#options = options;
@@ -63,6 +65,14 @@ export class QemuDriver implements QemuPort {
       return probe.works;
     });
     return await this.#kvm;
+  }
+
+  async userfaultfdProblem(): Promise<string | null> {
+    this.#userfaultfd ??= userfaultfdWorks(this.#options.binary);
+    const problem = await this.#userfaultfd;
+    // It may be allowed tomorrow.
+    if (problem !== null) this.#userfaultfd = null;
+    return problem;
   }
 
   async start(request: QemuStart, signal?: AbortSignal): Promise<RunningQemu> {

@@ -46,6 +46,8 @@ export type GuestState = 'running' | 'paused' | 'handed over' | 'silent';
 export type QemuPort = {
   /** Throws QemuProcessError when the QEMU binary does not run. */
   facts(): Promise<QemuFacts>;
+  /** Why QEMU cannot run a guest whose pages are still missing here (userfaultfd), in its own words; null when it can. */
+  userfaultfdProblem(): Promise<string | null>;
   /** Whether /dev/kvm really boots a guest; probed once. */
   kvmWorks(): Promise<boolean>;
   start(request: QemuStart, signal?: AbortSignal): Promise<RunningQemu>;

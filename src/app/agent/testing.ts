@@ -21,6 +21,7 @@ export class FakeQemu implements QemuPort {
   readonly cleaned: string[] = [];
   state: GuestState = 'running';
   powersDown = true;
+  userfaultfd: string | null = null;
   failStart: Error | null = null;
   inspection: QemuInspection | null = null;
   #nextPid = 1000;
@@ -35,6 +36,10 @@ export class FakeQemu implements QemuPort {
 
   async kvmWorks(): Promise<boolean> {
     return await Promise.resolve(false);
+  }
+
+  async userfaultfdProblem(): Promise<string | null> {
+    return await Promise.resolve(this.userfaultfd);
   }
 
   async start(request: QemuStart): Promise<RunningQemu> {

@@ -14,7 +14,7 @@ import { assertMemoryAccess } from '../../io/qemu/guest-memory.ts';
 import { probeKvm, probeQemu } from '../../io/qemu/probe.ts';
 import { formatVersion, isAtLeast } from '../../io/qemu/version.ts';
 import type { QemuVersion } from '../../io/qemu/version.ts';
-import { userfaultfdWorks } from './userfaultfd.ts';
+import { userfaultfdWorks } from '../../io/qemu/userfaultfd.ts';
 
 const run = promisify(execFile);
 const COMMAND_TIMEOUT_MS = 5_000;

@@ -21,9 +21,12 @@ import type { Logger } from '../../io/log/logger.ts';
 import { causeOf } from './cause.ts';
 import { IncomingGuest, type ReserveMessage } from './incoming-guest.ts';
 import { writeEntry } from './journal-effects.ts';
+import { PAGES_MAX } from '../../core/pages/limits.ts';
+import { decodePullRuns } from '../../core/wire/pull-codec.ts';
 import { MachineDriver } from './machine-driver.ts';
 import type { SpareThreads } from './spare-threads.ts';
 import type { MigrationJournal } from './migration-journal.ts';
+import { FerryError } from './errors.ts';
 import type { FerryHost } from './ports.ts';
 import { dialDestination } from './reservation.ts';
 
@@ -52,6 +55,8 @@ export class DestinationSession {
   #connection: ControlConnection | null = null;
   #feeding: Promise<void> = Promise.resolve();
   #epilogue: Uint8Array[] = [];
+  /** Pages that are left to be pulled, as they are told before the epilogue. */
+  #missing: { ramSectionId: number; runs: Uint32Array[] } | null = null;
   #commitAtMs: number | null = null;
   #resumeMs = 0;
   #querying = false;
@@ -62,6 +67,8 @@ export class DestinationSession {
     this.#guest = new IncomingGuest(parts, {
       failed: (error) => this.#tell({ type: 'failed', cause: causeOf(error) }),
       qemuGone: () => this.#tell({ type: 'qemuGone' }),
+      pagesPulled: () => this.#tell({ type: 'pagesPulled' }),
+      trouble: (text) => parts.log.warn('migration.commit', text, { migration: parts.migrationId, vm: parts.vm }),
     });
     this.#driver = new MachineDriver(first.state, stepDestination, {
       run: (effect) => this.#run(effect),
@@ -95,6 +102,7 @@ export class DestinationSession {
   /** Takes a connection from the source: the first one, or one that it made after losing another. */
   attach(connection: ControlConnection): void {
     this.#connection = connection;
+    this.#guest.pull?.connect(connection);
     void connection.closed.then(() => {
       if (this.#connection === connection) this.#tell({ type: 'linkLost' });
     });
@@ -114,6 +122,13 @@ export class DestinationSession {
         return;
       case 'sidePart':
         this.#feed(async () => await this.#guest.feed(bytes));
+        return;
+      case 'pullPages':
+        this.#missing ??= { ramSectionId: message.ramSectionId, runs: [] };
+        if (bytes.length > 0) this.#missing.runs.push(decodePullRuns(bytes, PAGES_MAX, PAGES_MAX));
+        return;
+      case 'pulled':
+        this.#guest.pull?.receive(message, bytes);
         return;
       case 'epilogue':
         this.#epilogue.push(bytes);
@@ -184,8 +199,10 @@ export class DestinationSession {
       case 'runGuest':
         return await this.#runGuest();
       case 'tellActive':
-        this.#connection?.post({ type: 'active', resumeMs: this.#resumeMs });
+        this.#tellActive(effect.pulling);
         return;
+      case 'pullPages':
+        return await this.#guest.resumePull(this.#connection);
       case 'tellGone':
         this.#connection?.post({ type: 'gone', migrationId: this.migrationId, mayHaveRun: effect.mayHaveRun });
         return;
@@ -229,9 +246,14 @@ export class DestinationSession {
 
   async #load(): Promise<void> {
     await this.#feeding;
-    const qemu = await this.#guest.load(this.#epilogue);
+    if (this.#guest.mayPull !== (this.#missing !== null)) {
+      throw new FerryError('FERRY_PEER', 'The source did not say which pages are left, or did so unasked');
+    }
+    const missing = this.#missing && { ...this.#missing, runs: concatenated(this.#missing.runs) };
+    const qemu = await this.#guest.load(this.#epilogue, missing, this.#connection);
     this.#epilogue = [];
-    this.#tell({ type: 'loaded', qemu });
+    this.#missing = null;
+    this.#tell({ type: 'loaded', qemu, pull: missing !== null });
   }
 
   async #runGuest(): Promise<void> {
@@ -241,7 +263,7 @@ export class DestinationSession {
       try {
         await this.#guest.run();
         this.#resumeMs = performance.now() - startedAtMs;
-        return this.#tell({ type: 'guestRunning' });
+        return this.#tell({ type: 'guestRunning', pulling: this.#guest.isPulling });
       } catch (error) {
         if (!this.#guest.isAlive) return this.#tell({ type: 'qemuGone' });
         // Told once a second: somebody may hold the image for long.
@@ -312,6 +334,11 @@ export class DestinationSession {
     }
   }
 
+  #tellActive(pulling: boolean): void {
+    const pull = pulling ? null : (this.#guest.pull?.report() ?? null);
+    this.#connection?.post({ type: 'active', resumeMs: this.#resumeMs, pulling, pull });
+  }
+
   async #discard(): Promise<void> {
     for (;;) {
       try {
@@ -342,6 +369,16 @@ export class DestinationSession {
     await this.#connection?.close();
     this.#ended.resolve();
   }
+}
+
+function concatenated(lists: readonly Uint32Array[]): Uint32Array {
+  const all = new Uint32Array(lists.reduce((sum, list) => sum + list.length, 0));
+  let at = 0;
+  for (const list of lists) {
+    all.set(list, at);
+    at += list.length;
+  }
+  return all;
 }
 
 /** All the reasons of a refused reservation; none for any other error. */

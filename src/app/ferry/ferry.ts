@@ -15,7 +15,7 @@ import type { DestinationRecord, SourceRecord } from '../../core/machine/records
 import type { ObservedSource } from '../../core/machine/source-states.ts';
 import { startDestination } from '../../core/machine/destination-machine.ts';
 import { startSource } from '../../core/machine/source-machine.ts';
-import { defaultLanes, defaultMigrationOptions } from '../../core/model/migration.ts';
+import { defaultLanes, defaultMigrationOptions, hasPullPhase } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
@@ -23,6 +23,7 @@ import { cpuCount } from '../../io/hoststat/host-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { DestinationSession } from './destination-session.ts';
 import { FerryError } from './errors.ts';
+import { pullProblems } from './guest-ram.ts';
 import { MigrationJournal } from './migration-journal.ts';
 import { MigrationRecord } from './migration-record.ts';
 import type { FerryHost, LocalVm, MigrationRequest, RunningMigration } from './ports.ts';
@@ -86,6 +87,7 @@ export class Ferry {
     try {
       const facts = await source.facts();
       const here = await source.problems(facts);
+      if (hasPullPhase(request.options)) here.push(...pullProblems(request.vm.name, facts.ram));
       connection = await dialDestination(this.#host, request.destination);
       return [...here, ...(await askDestination(connection, reservationRequest(this.#host, request, facts)))];
     } finally {

@@ -12,13 +12,14 @@ import type { MigrationOptions } from '../../core/model/migration.ts';
 import type { CacheRule } from '../../core/pages/page-flags.ts';
 import { layOutBlocks, type PageBlock } from '../../core/pages/block-layout.ts';
 import type { ReportOrder } from '../../core/strategy/pruning.ts';
+import type { Logger } from '../../io/log/logger.ts';
 import { readGuestText, writeGuestText } from '../../io/qemu/guest-files.ts';
 import { GuestAgent } from '../../io/qemu/guest-agent.ts';
 import { GuestPageReporter } from '../../io/qemu/guest-page-report.ts';
 import type { GpaWindow } from '../../io/qemu/gpa-map.ts';
 import { isPruningUnsafe, memoryUse } from './guest-kernel.ts';
 import { pageBlocks } from './guest-ram.ts';
-import type { LocalVm } from './ports.ts';
+import type { LocalVm, MigrationRequest } from './ports.ts';
 import type { PruneAnswer } from './pump-protocol.ts';
 import type { SourceFacts } from './source-vm.ts';
 
@@ -50,7 +51,7 @@ export type GuestLayout = {
 };
 
 /** Throws an Error for a guest whose writes are not all reported: a page left out could be one of them. */
-export function guestLayout({ ram, features, accelerator, qemuVersion }: SourceFacts): GuestLayout {
+function guestLayout({ ram, features, accelerator, qemuVersion }: SourceFacts): GuestLayout {
   if (accelerator === 'tcg' && !features.reliableTcgDirtyLog) {
     throw new Error(`QEMU ${qemuVersion} under software emulation may miss writes of the guest`);
   }
@@ -258,3 +259,14 @@ export class GuestPruning {
     return { timeoutMs: CALL_TIMEOUT_MS, signal: this.#abandon.signal };
   }
 }
+
+/** Early, because the guest has all the time of the reservation to answer. Null when it is not to be asked. */
+export function startPruning(parts: PruningParts, facts: Promise<SourceFacts>): GuestPruning | null {
+  const { vm, options, id } = parts.request;
+  if (options.prune === 'none') return null;
+  const failed = (reason: string): void => parts.log.info('migration.pruning', reason, { migration: id });
+  const pruning = new GuestPruning(vm, options, failed);
+  pruning.start(facts.then(guestLayout));
+  return pruning;
+}
+export type PruningParts = { readonly log: Logger; readonly request: MigrationRequest };

@@ -13,6 +13,7 @@ import { findGuestMemory, type RamBlock } from '../../io/qemu/guest-memory.ts';
 import type { GpaWindow } from '../../io/qemu/gpa-map.ts';
 import { QmpError } from '../../io/qemu/errors.ts';
 import type { QmpClient } from '../../io/qemu/qmp-client.ts';
+import { FerryError } from './errors.ts';
 import { SIDE_BYTES_MAX } from './side-pages.ts';
 
 const PAGE_BYTES = 4096;
@@ -82,6 +83,27 @@ export function ramProblems(vm: string, ram: GuestRam): Problem[] {
     problems.push({ code: 'RAM_UNREACHABLE', message: `The host address of the RAM of VM "${vm}" is unknown` });
   }
   return problems;
+}
+
+/** What keeps this RAM from being pulled page by page: QEMU takes such memory in other units, or not at all. */
+export function pullProblems(vm: string, ram: GuestRam): Problem[] {
+  const huge = ram.blocks.filter((block) => block.pageBytes !== PAGE_BYTES).map((block) => block.name);
+  const problems: Problem[] = [];
+  if (huge.length > 0) {
+    const message = `RAM of VM "${vm}" lies in huge pages (${huge.join(', ')}), which cannot be pulled one by one: leave the pull phase out with --no-pull`;
+    problems.push({ code: 'PULL_HUGE_PAGES', message });
+  }
+  if (ram.preloaded.size > 0) {
+    const message = `RAM of VM "${vm}" lies in a file (${[...ram.preloaded].join(', ')}), which cannot be pulled: leave the pull phase out with --no-pull`;
+    problems.push({ code: 'PULL_FILE_MEMORY', message });
+  }
+  return problems;
+}
+
+/** Throws FerryError FERRY_BLOCKED. */
+export function assertPullable(vm: string, ram: GuestRam): void {
+  const [problem] = pullProblems(vm, ram);
+  if (problem !== undefined) throw new FerryError('FERRY_BLOCKED', problem.message, { vm });
 }
 
 async function backendType(qmp: QmpClient, id: string): Promise<unknown> {

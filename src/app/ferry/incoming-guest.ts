@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Worker } from 'node:worker_threads';
+import { describeError } from '../../core/base/errors.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import { ownCpuMs, processCpuMs } from '../../io/hoststat/process-stat.ts';
 import { DestinationLanePool } from '../../io/lanes/destination-lane-pool.ts';
@@ -11,9 +12,11 @@ import { assertMemoryAccess } from '../../io/qemu/guest-memory.ts';
 import { isAlive } from '../../io/qemu/process.ts';
 import { QmpClient } from '../../io/qemu/qmp-client.ts';
 import { formatVersion } from '../../io/qemu/version.ts';
+import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { FerryError } from './errors.ts';
-import { inspectGuestRam, memoryMap, type GuestRam } from './guest-ram.ts';
-import { IncomingQemu, startGuest } from './incoming-qemu.ts';
+import { assertPullable, inspectGuestRam, memoryMap, type GuestRam } from './guest-ram.ts';
+import { announceGuest, IncomingQemu, startGuest } from './incoming-qemu.ts';
+import { PullPhase, type MissingPages, type PullPhaseParts } from './pull-phase.ts';
 import type { FerryHost, LocalVm } from './ports.ts';
 import type { SpareThreads } from './spare-threads.ts';
 
@@ -24,6 +27,10 @@ export type IncomingGuestEvents = {
   readonly failed: (error: unknown) => void;
   /** The QEMU process has ended without having been asked to. */
   readonly qemuGone: () => void;
+  /** Every page that was left to be pulled is here. */
+  readonly pagesPulled: () => void;
+  /** Something of the pull phase that goes wrong and is tried again. */
+  readonly trouble: (text: string) => void;
 };
 
 export type IncomingGuestParts = {
@@ -49,6 +56,10 @@ export class IncomingGuest {
   #booting: readonly Worker[] = [];
   #lanes: DestinationLanePool | null = null;
   #offer: ReservationOffer | null = null;
+  #blocks: MissingPages['blocks'] = [];
+  /** Whether the guest may run here before it has all pages. */
+  #mayPull = false;
+  #pull: PullPhase | null = null;
   #loadMs = 0;
   #closed = false;
 
@@ -58,7 +69,7 @@ export class IncomingGuest {
     this.#name = vm;
     this.#threads = threads;
     this.#events = events;
-    this.#vm = host.findIncoming(migrationId);
+    this.#vm = host.findIncoming(migrationId) ?? host.findVm(vm);
   }
 
   get loadMs(): number {
@@ -82,9 +93,15 @@ export class IncomingGuest {
     const ram = await inspectGuestRam(qmp, vm.pid);
     const blocks = message.blocks.map(({ name, bytes }) => ({ name, usedBytes: bytes }));
     const direct = this.#directBlocks(ram, blocks);
-    this.#stream = await IncomingQemu.open({ vm: this.#name, runFolder: vm.runFolder }, qmp, (error) => {
-      if (!this.#closed) this.#events.failed(error);
-    });
+    this.#blocks = message.blocks;
+    this.#mayPull = message.request.pull;
+    if (this.#mayPull) assertPullable(this.#name, ram);
+    this.#stream = await IncomingQemu.open(
+      { vm: this.#name, runFolder: vm.runFolder },
+      qmp,
+      { onBroken: (error) => this.#streamBroke(error), onRequest: (request) => this.#pull?.fault(request) },
+      this.#mayPull,
+    );
     const token = randomBytes(32).toString('hex');
     this.#lanes = new DestinationLanePool(
       {
@@ -116,26 +133,80 @@ export class IncomingGuest {
   }
 
   async loadPrologue(bytes: Uint8Array): Promise<void> {
-    await this.#openStream().loadPrologue(bytes);
+    await this.#openStream().loadPrologue(bytes, this.#mayPull);
   }
 
   async feed(bytes: Uint8Array): Promise<void> {
     await this.#openStream().feed(bytes);
   }
 
-  /** Feeds the end of the stream and waits until QEMU has loaded it; returns which process that was. */
-  async load(epilogue: readonly Uint8Array[]): Promise<string> {
+  /**
+   * Feeds the end of the stream and waits until QEMU has loaded it; returns which process that was. With `missing` the epilogue
+   * is the device state, and these pages will be pulled over `connection`, or another one later.
+   */
+  async load(
+    epilogue: readonly Uint8Array[],
+    missing: Omit<MissingPages, 'blocks'> | null,
+    connection: ControlConnection | null,
+  ): Promise<string> {
     const startedAtMs = performance.now();
     const stream = this.#openStream();
-    for (const bytes of epilogue) await stream.feed(bytes);
-    await stream.loaded();
+    if (missing === null) {
+      for (const bytes of epilogue) await stream.feed(bytes);
+      await stream.loaded();
+    } else {
+      this.#pull = this.#watched(new PullPhase(this.#pullParts(), { ...missing, blocks: this.#blocks }));
+      if (connection !== null) this.#pull.connect(connection);
+      await this.#pull.load(stream, Buffer.concat(epilogue));
+    }
     this.#loadMs = performance.now() - startedAtMs;
     return `${this.#vm?.pid}:${this.#vm?.startTicks}`;
   }
 
+  /** The pull phase, if the guest has one. */
+  get pull(): PullPhase | null {
+    return this.#pull;
+  }
+
+  /** The guest runs, or may run, without all of its pages. */
+  get isPulling(): boolean {
+    return this.#pull !== null && !this.#pull.isComplete;
+  }
+
+  get mayPull(): boolean {
+    return this.#mayPull;
+  }
+
+  /** After a restart of the agent: goes on with the pull phase of the former one, over this or a later connection. */
+  async resumePull(connection: ControlConnection | null): Promise<void> {
+    if (this.#pull === null) {
+      const found = await PullPhase.find(this.#pullParts());
+      // Nothing is written down of a pull phase that has ended.
+      if (found === null) return this.#events.pagesPulled();
+      this.#pull = this.#watched(found);
+      if (connection !== null) found.connect(connection);
+      found.guestRuns();
+      await found.recover();
+    }
+  }
+
   /** Lets the guest run. Idempotent. Throws QmpError. */
   async run(): Promise<void> {
-    await startGuest(await this.#monitor());
+    const qmp = await this.#monitor();
+    await startGuest(qmp);
+    this.#pull?.guestRuns();
+    void this.#announce(qmp);
+  }
+
+  /** Tells the network where the guest is now; it runs meanwhile. */
+  async #announce(qmp: QmpClient): Promise<void> {
+    try {
+      await announceGuest(qmp);
+    } catch (error) {
+      this.#events.trouble(`The guest's new place was not announced: ${describeError(error)}`);
+    }
+    // A pull phase may be long, and others want to ask this QEMU; its end shows on the stream.
+    if (this.#pull !== null && this.#qmp === qmp) qmp.close();
   }
 
   /** Ends QEMU and gives the reservation back. */
@@ -153,6 +224,7 @@ export class IncomingGuest {
   /** Lets go of lanes, stream and monitor; QEMU stays as it is. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#pull?.close();
     this.#stream?.close();
     this.#qmp?.close();
     await Promise.all(this.#booting.map(async (worker) => await worker.terminate()));
@@ -169,13 +241,41 @@ export class IncomingGuest {
     );
   }
 
+  #pullParts(): PullPhaseParts {
+    const vm = this.#vm;
+    if (vm === null) throw new FerryError('FERRY_INCOMING', `The incoming QEMU of VM "${this.#name}" is gone`);
+    return {
+      place: { vm: this.#name, runFolder: vm.runFolder },
+      monitor: async () => await this.#monitor(),
+      isAlive: () => isAlive(vm),
+      qemuGone: () => this.#events.qemuGone(),
+      trouble: (text) => this.#events.trouble(text),
+    };
+  }
+
+  #watched(pull: PullPhase): PullPhase {
+    void pull.complete.then(() => this.#events.pagesPulled());
+    return pull;
+  }
+
+  /** Before the guest's state was loaded that ends the migration; in a pull phase the stream is made anew. */
+  #streamBroke(error: FerryError): void {
+    if (this.#closed) return;
+    if (this.#pull === null) this.#events.failed(error);
+    else {
+      this.#events.failed(error);
+      void this.#pull.recover();
+    }
+  }
+
   #openStream(): IncomingQemu {
     if (this.#stream === null) throw new FerryError('FERRY_INCOMING', `VM "${this.#name}" has no incoming stream`);
     return this.#stream;
   }
 
   #laneFailed(error: Error): void {
-    if (!this.#closed) this.#events.failed(error);
+    // Lanes have done their part when pages are pulled.
+    if (!this.#closed && this.#pull === null) this.#events.failed(error);
   }
 
   async #monitor(): Promise<QmpClient> {

@@ -1,4 +1,5 @@
 /** What a session notes while a migration runs, and the view and the report that are made of it. */
+import { hasPullPhase } from '../../core/model/migration.ts';
 import type {
   CpuMs,
   GuestWhereabouts,
@@ -9,6 +10,8 @@ import type {
   PageCounts,
   RoundReport,
 } from '../../core/model/migration.ts';
+import type { PullReport } from '../../core/model/migration.ts';
+import type { ServedCounts } from './page-server.ts';
 import { StageClock } from './stage-clock.ts';
 import type { PumpProgress, PumpTotals } from './pump-protocol.ts';
 
@@ -42,6 +45,10 @@ export class MigrationRecord {
   #cpuMs = { source: nobody, destination: nobody };
   #verified = false;
   #notes: readonly string[] = [];
+  #served: ServedCounts = { dataPages: 0, zeroPages: 0, rawBytes: 0, wireBytes: 0 };
+  #pullingSinceMs: number | null = null;
+  #pulledMs: number | null = null;
+  #pull: PullReport | null = null;
   #end: RecordEnd | null = null;
 
   constructor(subject: RecordSubject) {
@@ -62,6 +69,11 @@ export class MigrationRecord {
 
   set verified(verified: boolean) {
     this.#verified = verified;
+  }
+
+  /** What the pull phase has taken from here so far. */
+  set served(counts: ServedCounts) {
+    this.#served = counts;
   }
 
   set sourceCpuMs(cpuMs: CpuMs) {
@@ -91,10 +103,34 @@ export class MigrationRecord {
    * The guest runs at the destination. Two clocks meet here, so each measures its own part: from the stop to COMMIT here,
    * half a round trip, from COMMIT to the running guest there (`resumeMs`).
    */
-  guestActive(resumeMs: number, roundTripMs: number): void {
-    this.clock.stop();
+  guestActive(active: {
+    readonly resumeMs: number;
+    readonly roundTripMs: number;
+    readonly pulling: boolean;
+    readonly pull: PullReport | null;
+  }): void {
+    const { resumeMs, roundTripMs, pulling, pull } = active;
+    if (pulling) this.#pullingSinceMs ??= performance.now();
+    else {
+      this.clock.stop();
+      this.#pull = pull;
+      if (this.#pullingSinceMs !== null) this.#pulledMs ??= performance.now() - this.#pullingSinceMs;
+    }
     if (this.#stoppedAtMs === null || this.#commitSentAtMs === null) return;
-    this.#downtimeMs = this.#commitSentAtMs - this.#stoppedAtMs + roundTripMs / 2 + resumeMs;
+    this.#downtimeMs ??= this.#commitSentAtMs - this.#stoppedAtMs + roundTripMs / 2 + resumeMs;
+  }
+
+  /** The source QEMU ended before the destination had pulled everything. Returns the reason, for people. */
+  endWithPagesLost(): string {
+    const { vm, destination } = this.#subject;
+    const left = this.#totals?.pages.pulled ?? null;
+    const served = this.#served.dataPages + this.#served.zeroPages;
+    const count = left === null ? 'an unknown number of its pages' : `${Math.max(0, left - served)} of its pages`;
+    const reason =
+      `The source QEMU of VM "${vm}" ended while host "${destination}" still pulled: ${count} are lost, and the guest stands ` +
+      `still there as soon as it touches one. Stop it with "vmferry vm stop ${vm} --force" at ${destination} and start it again`;
+    this.end({ outcome: 'failed', reason, code: 'FERRY_PAGES_LOST', guest: 'lost' });
+    return reason;
   }
 
   end(end: RecordEnd): void {
@@ -125,6 +161,25 @@ export class MigrationRecord {
     };
   }
 
+  /** What was pulled, as a round of its own behind the others. */
+  #pullRound(): RoundReport[] {
+    const { dataPages, wireBytes } = this.#served;
+    if (dataPages === 0 && wireBytes === 0) return [];
+    const round = (this.#totals?.rounds.length ?? 0) + 1;
+    const ms = this.#pulledMs ?? 0;
+    return [{ round, stage: 'activation', ms, pagesSent: dataPages, wireBytes, pagesDirtied: 0 }];
+  }
+
+  #pages(): PageCounts {
+    const pages = this.#totals?.pages ?? noPages;
+    return { ...pages, sent: pages.sent + this.#served.dataPages };
+  }
+
+  #bytes(): { readonly wire: number; readonly raw: number } {
+    const { wire, raw } = this.#totals?.bytes ?? { wire: this.#progress?.wireBytes ?? 0, raw: 0 };
+    return { wire: wire + this.#served.wireBytes, raw: raw + this.#served.rawBytes };
+  }
+
   /** Only after `end`. */
   report(): MigrationReport {
     const { options, ...subject } = this.#subject;
@@ -144,19 +199,21 @@ export class MigrationRecord {
         maxBandwidth: options.maxBandwidthBytesPerSecond,
         downtimeTargetMs: options.downtimeTargetMs,
         verify: options.verify,
+        pull: hasPullPhase(options),
       },
       ...end,
       reason: end.outcome === 'completed' ? (this.#totals?.switchover?.reason ?? end.reason) : end.reason,
       totalMs: Object.values(stagesMs).reduce((sum, ms) => sum + ms, 0),
       downtimeMs: end.outcome === 'completed' ? this.#downtimeMs : null,
       stagesMs,
-      rounds: fitRounds(this.#totals?.rounds ?? [], stagesMs.preCopy),
-      pages: this.#totals?.pages ?? noPages,
-      bytes: this.#totals?.bytes ?? { wire: this.#progress?.wireBytes ?? 0, raw: 0 },
+      rounds: [...fitRounds(this.#totals?.rounds ?? [], stagesMs.preCopy), ...this.#pullRound()],
+      pages: this.#pages(),
+      bytes: this.#bytes(),
       cpuMs: this.#cpuMs,
       verified: this.#verified,
       notes: this.#notes,
       switchover: this.#totals?.switchover ?? null,
+      pull: this.#pull,
       predicted: null,
     };
   }

@@ -31,6 +31,8 @@ export type ReservationRequest = {
   /** Concrete, versioned machine type of the running QEMU. */
   readonly machine: string;
   readonly leaseMs: number;
+  /** The guest shall run while pages are still at the source: needs userfaultfd. */
+  readonly pull: boolean;
 };
 
 /** This host, as its migrations see it. */

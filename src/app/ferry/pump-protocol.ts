@@ -71,10 +71,21 @@ export type PruneAnswer =
   | { readonly type: 'pageReport'; readonly firstPage: number; readonly unneeded: Uint32Array }
   | { readonly type: 'pruningFailed' };
 
+/** What is left to the pull phase, and how to tell the destination's QEMU. */
+export type PullSet = {
+  readonly ramSectionId: number;
+  /** Pairs [first global page, page count]. */
+  readonly runs: Uint32Array<ArrayBuffer>;
+  /** What precedes the DISCARDs: the last side pages, SWITCHOVER_START where the source sent it. */
+  readonly beforeDiscards: Uint8Array<ArrayBuffer>;
+};
+
 export type ToPump =
   /** First: go to work. */
   | { readonly type: 'init'; readonly init: PumpInit }
   | PruneAnswer
+  /** The destination waits for pages: from now on lanes may place them. */
+  | { readonly type: 'prologueLoaded' }
   /** The strategy's wish to switch over has been put to QEMU: send the ack when the return path knows it. */
   | { readonly type: 'goSwitchover' }
   /** Compare every page with the destination; only while the guest is stopped and the lanes are drained. */
@@ -95,8 +106,16 @@ export type FromPump =
   | { readonly type: 'switchoverWanted'; readonly switchover: SwitchoverReport }
   /** QEMU began its END section: the guest's CPUs are stopped. `atMs` is in performance.timeOrigin + now() time. */
   | { readonly type: 'guestStopped'; readonly atMs: number }
-  /** Every page is placed at the destination and the device state is complete. */
-  | { readonly type: 'drained'; readonly epilogue: Uint8Array<ArrayBuffer>; readonly totals: PumpTotals }
+  /**
+   * Every page is placed at the destination and the device state is complete. With a pull phase the pages of `pull` are left,
+   * and the epilogue is the device state alone.
+   */
+  | {
+      readonly type: 'drained';
+      readonly epilogue: Uint8Array<ArrayBuffer>;
+      readonly pull: PullSet | null;
+      readonly totals: PumpTotals;
+    }
   | { readonly type: 'verified'; readonly pages: number; readonly mismatches: readonly number[] }
   | { readonly type: 'shutSent' }
   /** QEMU closed its socket. */

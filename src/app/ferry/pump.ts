@@ -11,8 +11,10 @@ import type { Worker } from 'node:worker_threads';
 import type { PageKind } from '../../core/vmstream/constants.ts';
 import type { RamBlock, VmStreamSink } from '../../core/vmstream/sink.ts';
 import { VmStreamReader } from '../../core/vmstream/stream-reader.ts';
-import { composeEpilogue, ramPart } from '../../core/vmstream/stream-writer.ts';
+import { composeEpilogue, ramPart, switchoverStart } from '../../core/vmstream/stream-writer.ts';
 import { pong, shut, switchoverAck } from '../../core/vmstream/return-path.ts';
+import { ByteWriter } from '../../core/bytes/byte-writer.ts';
+import { hasPullPhase } from '../../core/model/migration.ts';
 import { PageTable } from '../../core/pages/page-table.ts';
 import { createStrategy } from '../../core/strategy/create-strategy.ts';
 import { Scheduler } from '../../core/strategy/scheduler.ts';
@@ -23,7 +25,7 @@ import { FerryError } from './errors.ts';
 import { FeedSocket } from './feed-socket.ts';
 import { SidePages } from './side-pages.ts';
 import { Verification } from './verification.ts';
-import type { FromPump, PruneAnswer, PumpInit, PumpProgress, PumpTotals, ToPump } from './pump-protocol.ts';
+import type { FromPump, PruneAnswer, PullSet, PumpInit, PumpProgress, PumpTotals, ToPump } from './pump-protocol.ts';
 
 /** The scheduler is asked at least this often; acks and feed data wake it earlier. */
 const TICK_MS = 5;
@@ -56,6 +58,8 @@ export class Pump implements VmStreamSink {
   #deviceState: Uint8Array<ArrayBuffer> | null = null;
   #switchoverAsked = false;
   #drainedPosted = false;
+  /** With a pull phase the destination empties its memory first: what lanes placed before that would be lost. */
+  #mayPlace: boolean;
   #verification: Verification | null = null;
   #isGuestStopped = false;
   #isShut = false;
@@ -67,6 +71,7 @@ export class Pump implements VmStreamSink {
   constructor(init: PumpInit, workers: Worker[], post: Post) {
     this.#init = init;
     this.#post = post;
+    this.#mayPlace = !hasPullPhase(init.options);
     const lanes = init.lanes.ports.length;
     this.#isSide = init.blocks.map((block) => !block.direct);
     this.#side = new SidePages(init.blocks.map((block) => block.name));
@@ -107,6 +112,9 @@ export class Pump implements VmStreamSink {
       case 'pageReport':
       case 'pruningFailed':
         this.#guard(() => this.#onPruneAnswer(message));
+        return;
+      case 'prologueLoaded':
+        this.#mayPlace = true;
         return;
       case 'goSwitchover':
         this.#tellQemu(switchoverAck());
@@ -230,7 +238,7 @@ export class Pump implements VmStreamSink {
   #advance(): void {
     if (this.#ended) return;
     const now = performance.now();
-    for (let lane = 0; lane < this.#lanes.lanes; lane++) this.#fillLane(lane, now);
+    for (let lane = 0; this.#mayPlace && lane < this.#lanes.lanes; lane++) this.#fillLane(lane, now);
     for (let order = this.#scheduler.nextReport(now); order !== null; order = this.#scheduler.nextReport(now)) {
       this.#post({ type: 'reportWanted', order });
     }
@@ -268,13 +276,23 @@ export class Pump implements VmStreamSink {
 
   #postDrained(deviceState: Uint8Array<ArrayBuffer>): void {
     this.#drainedPosted = true;
+    if (hasPullPhase(this.#init.options)) return this.#postLeft(deviceState);
     const epilogue = composeEpilogue({
       ramSectionId: this.#reader.ramSectionId,
       sidePages: this.#side.take(),
       switchoverStart: this.#reader.sawSwitchoverStart,
       deviceState,
     });
-    this.#post({ type: 'drained', epilogue, totals: this.#totals() }, [epilogue.buffer]);
+    this.#post({ type: 'drained', epilogue, pull: null, totals: this.#totals() }, [epilogue.buffer]);
+  }
+
+  /** The destination pulls what is left; here only side pages and device state remain to be told. */
+  #postLeft(deviceState: Uint8Array<ArrayBuffer>): void {
+    const { ramSectionId, sawSwitchoverStart } = this.#reader;
+    const before = new ByteWriter().bytes(ramPart(ramSectionId, this.#side.take()));
+    if (sawSwitchoverStart) before.bytes(switchoverStart());
+    const pull: PullSet = { ramSectionId, runs: this.#table.leftRuns(), beforeDiscards: before.take() };
+    this.#post({ type: 'drained', epilogue: deviceState, pull, totals: this.#totals() });
   }
 
   #flushSide(): void {
@@ -307,6 +325,7 @@ export class Pump implements VmStreamSink {
       downtimeTargetMs,
       maxBandwidthBytesPerSecond,
       batchPages: BATCH_PAGES_MAX,
+      pull: hasPullPhase(options),
       nowMs: performance.now(),
     });
     scheduler.setFixedDowntimeMs(fixedDowntimeMs);

@@ -1,4 +1,5 @@
 /** The source's first words with the destination: connect, ask whether it could take the VM, reserve. */
+import { hasPullPhase } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
@@ -39,6 +40,7 @@ export function reservationRequest(host: FerryHost, request: MigrationRequest, f
     qemuVersion: facts.qemuVersion,
     machine: facts.machine,
     leaseMs: LEASE_MS,
+    pull: hasPullPhase(request.options),
   };
 }
 

@@ -12,7 +12,7 @@ import { runPaths } from '../../io/qemu/run-paths.ts';
 import { FerryError } from './errors.ts';
 import { memoryMap } from './guest-ram.ts';
 import type { LocalVm, Peer, TlsIdentity } from './ports.ts';
-import type { FromPump, PruneAnswer, PumpInit, PumpProgress, PumpTotals } from './pump-protocol.ts';
+import type { FromPump, PruneAnswer, PullSet, PumpInit, PumpProgress, PumpTotals } from './pump-protocol.ts';
 import type { PumpThread } from './pump-thread.ts';
 import type { SourceFacts } from './source-vm.ts';
 
@@ -40,7 +40,7 @@ export type DataPlaneEvents = {
   readonly promised: (boundMs: number) => void;
   /** `atMs` is a time of this thread's performance.now(). */
   readonly guestStopped: (atMs: number) => void;
-  readonly drained: (epilogue: Uint8Array<ArrayBuffer>) => void;
+  readonly drained: (epilogue: Uint8Array<ArrayBuffer>, pull: PullSet | null) => void;
   readonly verified: (pages: number, mismatches: readonly number[]) => void;
   readonly failed: (error: FerryError) => void;
 };
@@ -143,7 +143,7 @@ export class SourceDataPlane {
         return;
       case 'drained':
         this.#totals = message.totals;
-        this.#events.drained(message.epilogue);
+        this.#events.drained(message.epilogue, message.pull);
         return;
       case 'verified':
         this.#events.verified(message.pages, message.mismatches);
@@ -173,6 +173,7 @@ export class SourceDataPlane {
     try {
       await connection.send({ type: 'prologue' }, bytes);
       await connection.expect(['prologueLoaded'], { timeoutMs: PROLOGUE_TIMEOUT_MS });
+      this.#pump.tell({ type: 'prologueLoaded' });
     } catch (cause) {
       this.#fail(new FerryError('FERRY_PEER', 'The destination did not accept the start of the stream', {}, { cause }));
     }

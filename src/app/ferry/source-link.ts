@@ -7,10 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../core/base/errors.ts';
 import type { Cause, QueryAnswer } from '../../core/machine/source-states.ts';
 import type { CpuMs } from '../../core/model/migration.ts';
-import { epilogueMessages } from '../../core/wire/control-codec.ts';
+import { attachmentChunks, epilogueMessages } from '../../core/wire/control-codec.ts';
+import type { MessageOf } from '../../core/wire/control-messages.ts';
+import { encodePullRuns, PULL_RUNS_MAX } from '../../core/wire/pull-codec.ts';
 import type { ControlConnection, Received } from '../../io/link/control-connection.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import type { FerryHost, Peer } from './ports.ts';
+import type { PullSet } from './pump-protocol.ts';
 import { dialDestination } from './reservation.ts';
 
 const RETRY_MS = 1_000;
@@ -23,6 +26,10 @@ export type SourceLinkEvents = {
   readonly silent: (reason: string) => void;
   /** The destination says that it failed. */
   readonly failed: (reason: string) => void;
+  /** The destination wants pages. */
+  readonly pull: (connection: ControlConnection, message: MessageOf<'pull'>, attachment: Uint8Array) => void;
+  /** The destination says, without having been asked, what has become of the guest. */
+  readonly told: (message: MessageOf<'active'> | MessageOf<'gone'>) => void;
   /** What a destination that asks for the outcome is told. */
   readonly answer: () => QueryAnswer;
 };
@@ -47,6 +54,10 @@ export class SourceLink {
     this.#events = events;
   }
 
+  get isOpen(): boolean {
+    return this.#connection !== null && this.#connection.closedReason === null;
+  }
+
   get rttMs(): number {
     return this.#connection?.rttMs ?? 0;
   }
@@ -61,8 +72,9 @@ export class SourceLink {
   }
 
   /** Sends the end of the stream and waits until the destination is prepared. Throws LinkError. */
-  async sendEpilogue(epilogue: Uint8Array, signal: AbortSignal): Promise<void> {
+  async sendEpilogue(epilogue: Uint8Array, pull: PullSet | null, signal: AbortSignal): Promise<void> {
     const connection = await this.connection(signal);
+    if (pull !== null) await sendPullSet(connection, pull);
     for (const { message, attachment } of epilogueMessages(epilogue)) await connection.send(message, attachment);
     await connection.expect(['prepared'], { timeoutMs: PREPARED_TIMEOUT_MS, signal });
   }
@@ -106,6 +118,13 @@ export class SourceLink {
     }
   }
 
+  /** Lets go of a connection that has gone silent, so that a new one is made. */
+  drop(): void {
+    const connection = this.#connection;
+    this.#connection = null;
+    void connection?.close();
+  }
+
   async close(): Promise<void> {
     const connection = this.#connection;
     this.#connection = null;
@@ -113,9 +132,11 @@ export class SourceLink {
   }
 
   #watch(connection: ControlConnection): void {
-    connection.onMessage((message) => {
+    connection.onMessage((message, attachment) => {
       if (message.type === 'query') connection.post({ type: 'outcome', outcome: this.#events.answer() });
       if (message.type === 'failed') this.#events.failed(message.message);
+      if (message.type === 'pull' && attachment !== null) this.#events.pull(connection, message, attachment);
+      if (message.type === 'active' || message.type === 'gone') this.#events.told(message);
     });
     connection.onStalled(this.#stallTimeoutMs, (silentMs) => {
       this.#events.silent(`Nothing was heard of host "${this.#peer.name}" for ${Math.round(silentMs)} ms`);
@@ -124,4 +145,16 @@ export class SourceLink {
       if (this.#connection === connection) this.#events.silent(reason.message);
     });
   }
+}
+
+/** Pages that are left, and the bytes that QEMU gets before it is told so. Throws LinkError. */
+async function sendPullSet(connection: ControlConnection, pull: PullSet): Promise<void> {
+  for (const chunk of attachmentChunks(pull.beforeDiscards)) await connection.send({ type: 'sidePart' }, chunk);
+  const { runs, ramSectionId } = pull;
+  let at = 0;
+  do {
+    const part = runs.subarray(at, at + PULL_RUNS_MAX * 2);
+    at += part.length;
+    await connection.send({ type: 'pullPages', ramSectionId, last: at >= runs.length }, encodePullRuns(part));
+  } while (at < runs.length);
 }

@@ -16,57 +16,29 @@ import type {
   SourceState,
   SourceStep,
 } from '../../core/machine/source-states.ts';
+import type { MessageOf } from '../../core/wire/control-messages.ts';
 import type { CpuMs, MigrationReport, MigrationView } from '../../core/model/migration.ts';
 import { switchoverText, type SwitchoverReport } from '../../core/model/switchover.ts';
 import { formatMs } from '../../core/model/units.ts';
-import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { ownCpuMs } from '../../io/hoststat/process-stat.ts';
-import type { Logger } from '../../io/log/logger.ts';
 import { causeOf } from './cause.ts';
-import { GuestPruning, guestLayout } from './guest-pruning.ts';
+import { startPruning, type GuestPruning } from './guest-pruning.ts';
 import { findCommit, writeEntry } from './journal-effects.ts';
 import { MachineDriver } from './machine-driver.ts';
-import type { MigrationJournal } from './migration-journal.ts';
-import type { MigrationRecord } from './migration-record.ts';
-import type { FerryHost, MigrationRequest } from './ports.ts';
-import { reserveAtDestination, reserveMessage, type Reserved } from './reservation.ts';
+import { reserveAtDestination, reserveMessage } from './reservation.ts';
 import { SourceLink } from './source-link.ts';
+import { logNotice } from './source-notices.ts';
+import { SourcePull } from './source-pull.ts';
+import { dataPlane, servingStates, type Agreed, type SourceSessionParts } from './source-session-parts.ts';
+import type { PullSet } from './pump-protocol.ts';
 import type { PumpThread } from './pump-thread.ts';
-import type { SpareThreads } from './spare-threads.ts';
 import { SourceDataPlane } from './source-data-plane.ts';
-import type { SourceFacts, SourceVm } from './source-vm.ts';
+import type { SourceFacts } from './source-vm.ts';
 import { mismatchText } from './verification.ts';
 
 const WATCH_MS = 250;
 /** A STOP event this long before the end of the stream belongs to the switchover. */
 const STOP_EVENT_MS_MAX = 1_000;
-
-/** Effects that only a migration without decision has. */
-const dataPlane: ReadonlySet<SourceEffect['type']> = new Set([
-  'reserve',
-  'startFeed',
-  'goSwitchover',
-  'sendEpilogue',
-  'releaseSourceQemu',
-]);
-
-export type SourceSessionParts = {
-  readonly host: FerryHost;
-  readonly journal: MigrationJournal;
-  readonly log: Logger;
-  readonly threads: SpareThreads;
-  readonly request: MigrationRequest;
-  readonly source: SourceVm;
-  readonly record: MigrationRecord;
-};
-
-/** What the reservation came to, and the threads that were started meanwhile. */
-type Agreed = {
-  readonly connection: ControlConnection;
-  readonly reserved: Reserved;
-  readonly facts: SourceFacts;
-  readonly pump: PumpThread;
-};
 
 export class SourceSession {
   readonly id: string;
@@ -76,6 +48,7 @@ export class SourceSession {
   readonly #finished = Promise.withResolvers<MigrationReport>();
   readonly #timer: NodeJS.Timeout;
   readonly #link: SourceLink;
+  readonly #served: SourcePull;
   #facts: SourceFacts | null = null;
   #pump: PumpThread | null = null;
   #plane: SourceDataPlane | null = null;
@@ -85,6 +58,7 @@ export class SourceSession {
   /** Effects of the data plane under way: none may outlive the decision to abort. */
   readonly #copying = new Set<Promise<void>>();
   #epilogue: Uint8Array<ArrayBuffer> | null = null;
+  #pull: PullSet | null = null;
   #stopSeenAtMs: number | null = null;
   #telling = false;
   #cpuAtStartMs = { agent: ownCpuMs(), qemu: 0 };
@@ -97,9 +71,19 @@ export class SourceSession {
     this.done = this.#finished.promise;
     const { id, destination, options } = parts.request;
     this.#link = new SourceLink({ id, destination, stallTimeoutMs: options.stallTimeoutMs }, parts.host, {
-      silent: (reason) => this.#tell({ type: 'failed', cause: { code: 'FERRY_PEER_SILENT', reason } }),
+      silent: (reason) => this.#onSilent(reason),
+      pull: (connection, message, bytes) => void this.#served.serve(connection, message, bytes.slice()),
+      told: (message) => this.#onTold(message),
       failed: (reason) => this.#tell({ type: 'destinationFailed', cause: { code: 'FERRY_PEER', reason } }),
       answer: () => this.answer(),
+    });
+    this.#served = new SourcePull({
+      compress: options.compress,
+      maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
+      ram: async () => (this.#facts ?? (await parts.source.facts())).ram,
+      isStopped: () => servingStates.has(this.stateName),
+      served: (counts) => (parts.record.served = counts),
+      failed: (error) => this.#onServeFailed(error),
     });
     this.#cpuAtStartMs.qemu = parts.source.cpuMs ?? 0;
     this.#driver = new MachineDriver(first.state, stepSource, {
@@ -168,7 +152,7 @@ export class SourceSession {
   }
 
   async #carryOut(effect: SourceEffect): Promise<void> {
-    const { source, journal } = this.#parts;
+    const { source } = this.#parts;
     switch (effect.type) {
       case 'journal':
         return this.#tell(await writeEntry(this.#parts, this.id, effect.entry, () => canCancel(this.#driver.state)));
@@ -186,6 +170,8 @@ export class SourceSession {
         return await this.#release();
       case 'tellCommit':
         return await this.#tellCommit();
+      case 'servePages':
+        return await this.#keepServing();
       case 'tellAbort':
         return this.#tellAbort();
       case 'tellDone':
@@ -199,7 +185,7 @@ export class SourceSession {
       case 'answer':
         return this.#link.answer(effect.answer);
       case 'report':
-        this.#report(effect.notice, journal);
+        this.#report(effect.notice);
     }
   }
 
@@ -232,7 +218,7 @@ export class SourceSession {
     const pump = this.#parts.threads.takePump(request.options.lanes);
     this.#pump = pump;
     const factsPromise = source.facts();
-    this.#startPruning(factsPromise);
+    this.#pruning = startPruning(this.#parts, factsPromise);
     const facts = await factsPromise;
     this.#facts = facts;
     if (facts.accelerator === 'tcg' && !facts.features.reliableTcgDirtyLog) {
@@ -246,15 +232,6 @@ export class SourceSession {
     const reserved = await reserveAtDestination(connection, message, signal);
     await this.#openPlane({ connection, reserved, facts, pump });
     this.#tell({ type: 'reserved' });
-  }
-
-  /** Early, because the guest has all the time of the reservation to answer. */
-  #startPruning(facts: Promise<SourceFacts>): void {
-    const { vm, options } = this.#parts.request;
-    if (options.prune === 'none') return;
-    const failed = (reason: string): void => this.#parts.log.info('migration.pruning', reason, { migration: this.id });
-    this.#pruning = new GuestPruning(vm, options, failed);
-    this.#pruning.start(facts.then(guestLayout));
   }
 
   async #openPlane(agreed: Agreed): Promise<void> {
@@ -279,7 +256,7 @@ export class SourceSession {
           this.#onGuestStopped(atMs);
           this.#tell({ type: 'guestStopped' });
         },
-        drained: (epilogue) => this.#onDrained(epilogue),
+        drained: (epilogue, pull) => this.#onDrained(epilogue, pull),
         verified: (pages, mismatches) => this.#onVerified(pages, mismatches),
         failed: (error) => this.#failed(error),
       },
@@ -323,8 +300,9 @@ export class SourceSession {
     this.#parts.record.guestStopped(same ? seenAtMs : atMs);
   }
 
-  #onDrained(epilogue: Uint8Array<ArrayBuffer>): void {
+  #onDrained(epilogue: Uint8Array<ArrayBuffer>, pull: PullSet | null): void {
     this.#epilogue = epilogue;
+    this.#pull = pull;
     this.#parts.record.totals = this.#plane?.totals ?? null;
     if (this.#parts.request.options.verify) this.#plane?.verify();
     else this.#tell({ type: 'drained' });
@@ -342,7 +320,7 @@ export class SourceSession {
 
   async #sendEpilogue(): Promise<void> {
     if (this.#epilogue === null) return;
-    await this.#link.sendEpilogue(this.#epilogue, this.#abandon.signal);
+    await this.#link.sendEpilogue(this.#epilogue, this.#pull, this.#abandon.signal);
     this.#tell({ type: 'preparedReceived' });
   }
 
@@ -359,12 +337,38 @@ export class SourceSession {
     this.#telling = true;
     const { record, log } = this.#parts;
     record.commitSent();
-    const answer = await this.#link.tellCommit(() => this.#driver.state.name === 'handedOver', log);
+    const isWanted = (): boolean => this.stateName === 'handedOver' || this.stateName === 'serving';
+    const answer = await this.#link.tellCommit(isWanted, log);
     this.#telling = false;
-    if (answer === null) return;
-    if (answer.type === 'gone') return this.#tell({ type: 'destinationGone', mayHaveRun: answer.mayHaveRun });
-    record.guestActive(answer.resumeMs, this.#link.rttMs);
-    this.#tell({ type: 'activeReceived' });
+    if (answer !== null) this.#onTold(answer);
+  }
+
+  #onTold(message: MessageOf<'active'> | MessageOf<'gone'>): void {
+    if (message.type === 'gone') return this.#tell({ type: 'destinationGone', mayHaveRun: message.mayHaveRun });
+    const { resumeMs, pulling, pull } = message;
+    this.#parts.record.guestActive({ resumeMs, roundTripMs: this.#link.rttMs, pulling, pull });
+    this.#tell({ type: 'activeReceived', pulling });
+  }
+
+  /** The destination pulls over the connection on which it heard COMMIT. */
+  async #keepServing(): Promise<void> {
+    if (!this.#parts.source.isAlive) return this.#tell({ type: 'sourceQemuGone' });
+    if (this.#link.isOpen) return;
+    await this.#tellCommit();
+  }
+
+  #onServeFailed(error: unknown): void {
+    this.#parts.log.error('migration.failed', describeError(error), { migration: this.id });
+    if (!this.#parts.source.isAlive) this.#tell({ type: 'sourceQemuGone' });
+  }
+
+  /** Silence ends a migration before the commit; a pull phase waits for the next connection. */
+  #onSilent(reason: string): void {
+    if (this.stateName !== 'serving')
+      return this.#tell({ type: 'failed', cause: { code: 'FERRY_PEER_SILENT', reason } });
+    this.#parts.log.warn('migration.commit', `${reason}; the pages are kept`, { migration: this.id });
+    this.#link.drop();
+    this.#tell({ type: 'linkLost' });
   }
 
   #tellAbort(): void {
@@ -376,6 +380,7 @@ export class SourceSession {
     // A `migrate` still on its way to QEMU would start a migration that nobody ends.
     this.#abandon.abort();
     await this.#closePlane();
+    await this.#served.close();
     await Promise.all(this.#copying);
     const found = await this.#parts.source.resume();
     this.#tell({ type: found === 'running' ? 'sourceRunning' : 'sourceQemuGone' });
@@ -385,6 +390,7 @@ export class SourceSession {
     const { source, record } = this.#parts;
     record.sourceCpuMs = this.#cpuMs();
     await this.#closePlane();
+    await this.#served.close();
     await source.quit();
     this.#tell({ type: 'sourceQemuGone' });
   }
@@ -418,17 +424,11 @@ export class SourceSession {
     } else this.#tell({ type: 'sourceQemuGone' });
   }
 
-  #report(notice: SourceNotice, journal: MigrationJournal): void {
-    const { log } = this.#parts;
-    const facts = { migration: this.id, vm: this.vmName, notice };
-    if (notice === 'ownershipConflict')
-      log.error('migration.inDoubt', 'Somebody started a guest that was given away', facts);
-    else if (notice === 'stranded') {
-      log.error('migration.inDoubt', 'Host lost the guest after the commit; decide with "vmferry resolve"', facts);
-      this.#finishInDoubt({ code: 'FERRY_PEER', reason: 'The destination lost the guest after the commit' });
-    } else if (notice === 'outcomeUncertain') {
-      log.error('migration.inDoubt', 'The outcome of the commit is not known yet', { ...facts, journal: journal.path });
-    } else log.info('migration.stage', notice, facts);
+  #report(notice: SourceNotice): void {
+    const { log, journal } = this.#parts;
+    logNotice(log, notice, { migration: this.id, vm: this.vmName, notice, journal: journal.path });
+    if (notice !== 'stranded') return;
+    this.#finishInDoubt({ code: 'FERRY_PEER', reason: 'The destination lost the guest after the commit' });
   }
 
   /** `done` is fulfilled, but the session lives on until a person has decided. */
@@ -441,9 +441,13 @@ export class SourceSession {
     const { record, source, host, log } = this.#parts;
     clearInterval(this.#timer);
     await this.#closePlane();
+    await this.#served.close();
     record.totals = this.#plane?.totals ?? null;
     record.notes = [this.#pruning?.note ?? []].flat();
-    if (state.name === 'done') {
+    if (state.name === 'done' && state.pagesLost) {
+      await host.vmHandedOver(this.vmName, this.peerName);
+      log.error('migration.failed', record.endWithPagesLost(), { migration: this.id });
+    } else if (state.name === 'done') {
       const destinationCpuMs = await this.#link.released();
       if (destinationCpuMs !== null) record.destinationCpuMs = destinationCpuMs;
       await host.vmHandedOver(this.vmName, this.peerName);

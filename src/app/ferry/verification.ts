@@ -1,7 +1,7 @@
 /**
  * The comparison of all guest memory before the commit (`--verify`): which pages each lane hashes on both sides, and what
  * came of it. Zero and never-sent pages are compared too, so that it also finds a page that was wrongly left out. Only pages
- * that the guest can do without are not: their content differs, and nobody reads it.
+ * that the guest can do without are not, because nobody reads them, nor those that are left to be pulled: they are not there yet.
  */
 import { laneOf } from '../../core/pages/block-layout.ts';
 import type { PageTable } from '../../core/pages/page-table.ts';
@@ -27,20 +27,26 @@ export class Verification {
       if (block.side) continue;
       for (let page = 0; page < block.pageCount; page += CHUNK_PAGES) {
         const first = block.firstPage + page;
-        const runs = perLane[laneOf(first, this.#table.lanes)]!;
-        this.#pushNeeded(first, first + Math.min(CHUNK_PAGES, block.pageCount - page), runs);
+        const end = first + Math.min(CHUNK_PAGES, block.pageCount - page);
+        this.#addRuns(first, end, perLane[laneOf(first, this.#table.lanes)]!);
       }
     }
-    const requests = perLane.map((runs, lane) => ({ lane, runs: Uint32Array.from(runs) }));
+    const requests = perLane
+      .map((runs, lane) => ({ lane, runs: Uint32Array.from(runs) }))
+      .filter(({ runs }) => runs.length > 0);
     this.#outstanding = requests.length;
     return requests;
   }
 
-  #pushNeeded(first: number, end: number, runs: number[]): void {
-    for (let from = this.#table.nextSpared(first, end, false); from < end;) {
-      const to = this.#table.nextSpared(from, end, true);
-      runs.push(from, to - from);
-      from = this.#table.nextSpared(to, end, false);
+  /** The pages of a chunk but for those that the guest can do without, and those that are left to be pulled. */
+  #addRuns(from: number, end: number, runs: number[]): void {
+    const table = this.#table;
+    const isLeft = (page: number): boolean => table.isPending(page) || table.isWithheld(page) || table.isSpared(page);
+    for (let page = from; page < end; page++) {
+      if (isLeft(page)) continue;
+      const first = page;
+      while (page < end && !isLeft(page)) page++;
+      runs.push(first, page - first);
     }
   }
 

@@ -52,8 +52,12 @@ export const migrationOptionsSchema = z.strictObject({
   /** Strategy mplm: time between two dirty syncs. */
   intervalMs: z.int().min(INTERVAL_MS_MIN).max(INTERVAL_MS_MAX).default(defaultMigrationOptions.intervalMs),
   verify: z.boolean().default(defaultMigrationOptions.verify),
+  /** Null: as the strategy needs it, which is only `postcopy`. */
+  pull: z.boolean().nullable().default(null),
   stallTimeoutMs: z.int().min(STALL_MS_MIN).max(STALL_MS_MAX).default(defaultMigrationOptions.stallTimeoutMs),
-}) satisfies z.ZodType<Omit<MigrationOptions, 'lanes'> & { readonly lanes: number | null }>;
+}) satisfies z.ZodType<
+  Omit<MigrationOptions, 'lanes' | 'pull'> & { readonly lanes: number | null; readonly pull: boolean | null }
+>;
 
 export const startVmRequestSchema = z.strictObject({ spec: vmSpecSchema });
 export const stopVmRequestSchema = z.strictObject({
@@ -141,7 +145,7 @@ export const migrationListSchema = z.object({ migrations: z.array(migrationViewS
 const cpuMsSchema = z.object({ agent: millis.nullable(), qemu: millis.nullable() });
 const roundSchema = z.object({
   round: count,
-  stage: z.enum(['preCopy', 'stopAndCopy']),
+  stage: z.enum(['preCopy', 'stopAndCopy', 'activation']),
   ms: millis,
   pagesSent: count,
   wireBytes: count,
@@ -165,6 +169,7 @@ export const migrationReportSchema = z.object({
     maxBandwidth: count.nullable(),
     downtimeTargetMs: millis,
     verify: z.boolean(),
+    pull: z.boolean(),
   }),
   outcome: outcomeSchema,
   reason: z.string(),
@@ -203,6 +208,7 @@ export const migrationReportSchema = z.object({
       expectedDowntimeMs: millis.nullable(),
     })
     .nullable(),
+  pull: z.object({ ms: millis, faults: count, medianMs: millis.nullable(), p99Ms: millis.nullable() }).nullable(),
   predicted: z.null(),
 }) satisfies z.ZodType<MigrationReport>;
 

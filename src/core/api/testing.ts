@@ -25,6 +25,7 @@ const common = {
     maxBandwidth: null,
     downtimeTargetMs: 300,
     verify: false,
+    pull: false,
   },
   totalMs: 3400.6,
   stagesMs: { preMigration: 150.3, reservation: 350.3, preCopy: 2700, ...switchover },
@@ -44,6 +45,7 @@ const common = {
     boundMs: null,
     expectedDowntimeMs: 110,
   },
+  pull: null,
   predicted: null,
 } as const;
 

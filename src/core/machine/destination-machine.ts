@@ -20,6 +20,11 @@
  *   committing --> committed: journalled(committed) / cont
  *   committed --> activating: guestRunning
  *   activating --> active: journalled(active) / tellActive
+ *   activating --> pulling: journalled(active), pulling / pullPages
+ *   activating --> losing: qemuGone while pulling
+ *   pulling --> completing: pagesPulled
+ *   completing --> active: journalled(pulled) / tellActive
+ *   pulling --> losing: qemuGone, doneReceived
  *   active --> releasing: doneReceived
  *   lost --> releasing: doneReceived
  *   releasing --> released: journalled(released)
@@ -42,6 +47,7 @@ import { MachineError } from './errors.ts';
 import type {
   DestinationEffect,
   DestinationEvent,
+  DestinationNotice,
   DestinationSetup,
   DestinationState,
   DestinationStep,
@@ -67,7 +73,8 @@ export function standingDestinationEffects(state: DestinationState): readonly De
   const { name } = state;
   if (name === 'inDoubt') return [{ type: 'querySource' }];
   if (name === 'committed') return [{ type: 'runGuest' }];
-  if (name === 'active') return [{ type: 'tellActive' }];
+  if (name === 'pulling') return pulling;
+  if (name === 'active') return [{ type: 'tellActive', pulling: false }];
   if (name === 'discarding') return [{ type: 'discardIncoming' }];
   return name === 'lost' ? [{ type: 'tellGone', mayHaveRun: state.mayHaveRun }] : [];
 }
@@ -92,6 +99,8 @@ export function stepDestination(state: DestinationState, event: DestinationEvent
         : discard({ code: 'FERRY_PEER', reason: 'The source aborted' });
     case 'doneReceived':
       if (state.name === 'active' || state.name === 'lost') return to({ name: 'releasing' }, journalReleased);
+      // The source has nothing more to give, and pages are missing here.
+      if (state.name === 'pulling') return withReport(lose(true), 'pagesLost');
       return stay(state);
     case 'linkLost':
       if (state.name === 'prepared')
@@ -113,6 +122,7 @@ export function stepDestination(state: DestinationState, event: DestinationEvent
     case 'qemuGone':
     case 'incomingGone':
     case 'guestRunning':
+    case 'pagesPulled':
       return qemuDid(state, event);
     default:
       return unreachable(event, 'destination event');
@@ -129,6 +139,8 @@ const early: ReadonlySet<DestinationState['name']> = new Set([
 ]);
 /** A lease runs only while the other side owes us the next step. */
 const leased: ReadonlySet<DestinationState['name']> = new Set(['reserved', 'receiving', 'loading']);
+/** The guest cannot have pulled all: its device state is not loaded. */
+const beforeRun: ReadonlySet<DestinationState['name']> = new Set(['reserving', 'reserved', 'receiving']);
 /** Decided against, or past it: facts still in flight are ignored. */
 const ending: ReadonlySet<DestinationState['name']> = new Set([
   'discarding',
@@ -143,7 +155,7 @@ type EventOf<T extends DestinationEvent['type']> = Extract<DestinationEvent, { r
 function journalSaid(state: DestinationState, event: EventOf<'journalled' | 'journalFailed'>): DestinationStep {
   const { entry } = event;
   // What was being written when the decision fell: the record of the decision follows it, so that its outcome is idle.
-  const idle = entry === 'reserved' || entry === 'prepared' || entry === 'committed';
+  const idle = entry === 'reserved' || entry === 'prepared' || entry === 'committed' || entry === 'active';
   if (ending.has(state.name) && idle) return stay(state);
   if (writing[entry] !== state.name) return illegal(state, event);
   return event.type === 'journalled' ? written(state) : notWritten(state, event.reason);
@@ -155,6 +167,7 @@ const writing = {
   prepared: 'preparing',
   committed: 'committing',
   active: 'activating',
+  pulled: 'completing',
   released: 'releasing',
   discarded: 'forgetting',
   lost: 'losing',
@@ -165,7 +178,8 @@ function written(state: DestinationState): DestinationStep {
   if (name === 'reserving') return stay(state, { type: 'holdReservation' });
   if (name === 'preparing') return to({ name: 'prepared' }, { type: 'tellPrepared' });
   if (name === 'committing') return to({ name: 'committed' }, { type: 'runGuest' });
-  if (name === 'activating') return to({ name: 'active' }, { type: 'tellActive' });
+  if (name === 'activating' && state.pulling) return to({ name: 'pulling' }, ...pulling);
+  if (name === 'activating' || name === 'completing') return to({ name: 'active' }, tellActive);
   if (name === 'releasing') return to({ name: 'released' });
   if (name === 'forgetting') {
     return to({ name: 'discarded', cause: state.cause }, gone(false), { type: 'report', notice: 'discarded' });
@@ -182,6 +196,7 @@ function notWritten(state: DestinationState, reason: string): DestinationStep {
   // The others must be written before anything else happens: try until the disk has room again.
   if (name === 'committing') return stay(state, journalCommitted(state.by));
   if (name === 'activating') return stay(state, journalActive);
+  if (name === 'completing') return stay(state, journalPulled);
   if (name === 'releasing') return stay(state, journalReleased);
   if (name === 'forgetting') return stay(state, journalDiscarded(state.cause));
   assert(name === 'losing', 'an entry is awaited in this state');
@@ -193,10 +208,13 @@ function commitReceived(state: DestinationState): DestinationStep {
     case 'prepared':
     case 'inDoubt':
       return commit('source');
+    case 'pulling':
+    case 'completing':
+      return stay(state, { type: 'tellActive', pulling: true });
     case 'active':
     case 'releasing':
     case 'released':
-      return stay(state, { type: 'tellActive' });
+      return stay(state, tellActive);
     case 'discarded':
       return stay(state, gone(false));
     case 'lost':
@@ -244,7 +262,7 @@ function advanced(
         : outOfOrder(state, 'the epilogue');
     case 'loaded':
       if (state.name !== 'loading') return illegal(state, event);
-      return to({ name: 'preparing' }, journal({ type: 'prepared', data: { qemu: event.qemu } }));
+      return to({ name: 'preparing' }, journal({ type: 'prepared', data: { qemu: event.qemu, pull: event.pull } }));
     default:
       return unreachable(event, 'destination event');
   }
@@ -252,7 +270,7 @@ function advanced(
 
 function qemuDid(
   state: DestinationState,
-  event: EventOf<'qemuGone' | 'incomingGone' | 'guestRunning'>,
+  event: EventOf<'qemuGone' | 'incomingGone' | 'guestRunning' | 'pagesPulled'>,
 ): DestinationStep {
   switch (event.type) {
     case 'incomingGone':
@@ -261,9 +279,14 @@ function qemuDid(
       return ending.has(state.name) ? stay(state) : illegal(state, event);
     case 'guestRunning':
       if (state.name === 'committed')
-        return to({ name: 'activating' }, journalActive, { type: 'report', notice: 'runningHere' });
+        return to({ name: 'activating', pulling: event.pulling }, journalActive, {
+          type: 'report',
+          notice: 'runningHere',
+        });
       if (
         state.name === 'activating' ||
+        state.name === 'pulling' ||
+        state.name === 'completing' ||
         state.name === 'active' ||
         state.name === 'releasing' ||
         state.name === 'released'
@@ -272,6 +295,8 @@ function qemuDid(
       // Died right after: LOST says that it may have run. Anywhere else only a hand at QEMU's monitor can have done it.
       if (state.name === 'losing' || state.name === 'lost') return stay(state);
       return stay(state, { type: 'report', notice: 'ownershipConflict' });
+    case 'pagesPulled':
+      return pagesPulled(state, event);
     case 'qemuGone':
       return qemuGone(state);
     default:
@@ -279,13 +304,22 @@ function qemuDid(
   }
 }
 
+function pagesPulled(state: DestinationState, event: EventOf<'pagesPulled'>): DestinationStep {
+  if (state.name === 'pulling') return to({ name: 'completing' }, journalPulled);
+  // The last page may come before `cont` has, or before ACTIVE is on disk.
+  if (state.name === 'activating' && state.pulling) return to({ name: 'activating', pulling: false });
+  return beforeRun.has(state.name) ? illegal(state, event) : stay(state);
+}
+
 function qemuGone(state: DestinationState): DestinationStep {
   if (early.has(state.name) || state.name === 'prepared') return fail(qemuCause);
   if (state.name === 'inDoubt') return discard(qemuCause);
-  if (state.name === 'committing') return to({ name: 'losing', mayHaveRun: false }, journalLost(false));
-  if (state.name === 'committed') return to({ name: 'losing', mayHaveRun: true }, journalLost(true));
+  if (state.name === 'committing') return lose(false);
+  if (state.name === 'committed') return lose(true);
+  // What the source still holds is of no use any more, and it must not wait for ever.
+  if (state.name === 'pulling' || (state.name === 'activating' && state.pulling)) return lose(true);
   // It had been handed over before it died: the same as any guest that dies on its host.
-  if (state.name === 'activating' || state.name === 'active')
+  if (state.name === 'activating' || state.name === 'completing' || state.name === 'active')
     return stay(state, { type: 'report', notice: 'guestDied' });
   return stay(state);
 }
@@ -299,6 +333,7 @@ function personDecided(state: DestinationState, word: 'run' | 'discard'): Destin
 
 const qemuCause: Cause = { code: 'FERRY_INCOMING', reason: 'The destination QEMU ended' };
 const journalActive = journal({ type: 'active', data: {} });
+const journalPulled = journal({ type: 'pulled', data: {} });
 const journalReleased = journal({ type: 'released', data: {} });
 
 function journal(entry: DestinationEntry): DestinationEffect {
@@ -315,6 +350,17 @@ function journalDiscarded(cause: Cause): DestinationEffect {
 
 function journalLost(mayHaveRun: boolean): DestinationEffect {
   return journal({ type: 'lost', data: { mayHaveRun } });
+}
+
+const tellActive: DestinationEffect = { type: 'tellActive', pulling: false };
+const pulling: readonly DestinationEffect[] = [{ type: 'pullPages' }, { type: 'tellActive', pulling: true }];
+
+function lose(mayHaveRun: boolean): DestinationStep {
+  return to({ name: 'losing', mayHaveRun }, journalLost(mayHaveRun));
+}
+
+function withReport(step: DestinationStep, notice: DestinationNotice): DestinationStep {
+  return { state: step.state, effects: [...step.effects, { type: 'report', notice }] };
 }
 
 function gone(mayHaveRun: boolean): DestinationEffect {

@@ -28,9 +28,13 @@ export type DestinationState =
   | { readonly name: 'committing'; readonly by: DecidedBy }
   /** COMMITTED is on disk; `cont` is under way. */
   | { readonly name: 'committed' }
-  /** The guest runs here; ACTIVE is being written. */
-  | { readonly name: 'activating' }
-  /** ACTIVE is on disk; told until the source says DONE. */
+  /** The guest runs here; ACTIVE is being written. `pulling`: pages are still at the source. */
+  | { readonly name: 'activating'; readonly pulling: boolean }
+  /** ACTIVE is on disk, and pages that the guest may touch are still at the source, which must keep them. */
+  | { readonly name: 'pulling' }
+  /** All pages are here; PULLED is being written; the source has not been told. */
+  | { readonly name: 'completing' }
+  /** ACTIVE is on disk and nothing is needed of the source; told until the source says DONE. */
   | { readonly name: 'active' }
   /** RELEASED is being written. */
   | { readonly name: 'releasing' }
@@ -58,8 +62,11 @@ export type DestinationEvent =
   /** The first bytes of the migration came. */
   | { readonly type: 'feedStarted' }
   | { readonly type: 'epilogueReceived' }
-  /** QMP: the stream is loaded and the guest is paused. `qemu` names the process, as in the PREPARED record. */
-  | { readonly type: 'loaded'; readonly qemu: string }
+  /**
+   * The stream is loaded and the guest is paused. `qemu` names the process, as in the PREPARED record; `pull`: all but pages
+   * that will be pulled.
+   */
+  | { readonly type: 'loaded'; readonly qemu: string; readonly pull: boolean }
   | { readonly type: 'commitReceived' }
   | { readonly type: 'abortReceived' }
   /** Answer to `querySource`. */
@@ -72,12 +79,21 @@ export type DestinationEvent =
   | { readonly type: 'qemuGone' }
   /** `discardIncoming` is finished: no process, no reservation. */
   | { readonly type: 'incomingGone' }
-  /** QMP said `running`. */
-  | { readonly type: 'guestRunning' }
+  /** QMP said `running`. `pulling`: pages are still at the source. */
+  | { readonly type: 'guestRunning'; readonly pulling: boolean }
+  /** Every page is here: QEMU said SHUT(0) behind the last one. */
+  | { readonly type: 'pagesPulled' }
   | { readonly type: 'personDecided'; readonly word: 'run' | 'discard' };
 
 export type DestinationNotice =
-  'inDoubt' | 'runningHere' | 'guestDied' | 'discarded' | 'lost' | 'decisionRefused' | 'ownershipConflict';
+  | 'inDoubt'
+  | 'runningHere'
+  | 'guestDied'
+  | 'pagesLost'
+  | 'discarded'
+  | 'lost'
+  | 'decisionRefused'
+  | 'ownershipConflict';
 
 /** Every effect may be carried out more than once. The driver reports what came of it as an event. */
 export type DestinationEffect =
@@ -94,7 +110,9 @@ export type DestinationEffect =
   | { readonly type: 'querySource' }
   /** `cont`, then `announce-self`; repeated (the image lock may be held for a moment) until guestRunning or qemuGone. */
   | { readonly type: 'runGuest' }
-  | { readonly type: 'tellActive' }
+  | { readonly type: 'tellActive'; readonly pulling: boolean }
+  /** Pull what is missing over whatever connection the source makes; ends in pagesPulled or qemuGone. */
+  | { readonly type: 'pullPages' }
   /** "It will never run here": only after DISCARDED or LOST is on disk. */
   | { readonly type: 'tellGone'; readonly mayHaveRun: boolean }
   /** Kill the incoming QEMU, give the reservation back; repeated until incomingGone. */

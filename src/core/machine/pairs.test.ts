@@ -17,7 +17,7 @@ const sourceTable: Table = {
     'aborting: resumeSource tellAbort':
       'failed:begin reserved preparedReceived sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed cancelled',
     ignored: 'sourceRunning',
-    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived',
+    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: answer(undecided)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
@@ -26,7 +26,7 @@ const sourceTable: Table = {
     'aborting: resumeSource tellAbort':
       'preparedReceived sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed cancelled',
     ignored: 'sourceRunning',
-    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived',
+    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: answer(undecided)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
@@ -36,7 +36,7 @@ const sourceTable: Table = {
     transferring: 'guestStopped',
     'aborting: resumeSource tellAbort':
       'preparedReceived sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed cancelled',
-    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived',
+    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: answer(undecided)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
@@ -45,7 +45,7 @@ const sourceTable: Table = {
     transferring: 'guestStopped',
     'aborting: resumeSource tellAbort':
       'preparedReceived sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed cancelled',
-    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived',
+    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: answer(undecided)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
@@ -55,7 +55,7 @@ const sourceTable: Table = {
     'fencing: releaseSourceQemu': 'preparedReceived',
     'aborting: resumeSource tellAbort':
       'sourceRunning sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed cancelled',
-    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived',
+    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: answer(undecided)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
@@ -64,7 +64,7 @@ const sourceTable: Table = {
     'transferring: sendEpilogue': 'drained',
     'aborting: resumeSource tellAbort':
       'preparedReceived sourceRunning sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed cancelled',
-    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived',
+    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: answer(undecided)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
@@ -73,7 +73,7 @@ const sourceTable: Table = {
     'committing: journal(commit)': 'postmigrateReached',
     'aborting: resumeSource tellAbort':
       'sourceRunning sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed cancelled',
-    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived',
+    'aborting: resumeSource tellAbort report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: answer(undecided)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
@@ -84,7 +84,7 @@ const sourceTable: Table = {
     ignored:
       'reserved preparedReceived postmigrateReached sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed',
     'stays: haltSource report(ownershipConflict)': 'sourceRunning',
-    'stays: report(ownershipConflict)': 'activeReceived',
+    'stays: report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(undecided)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
@@ -95,7 +95,7 @@ const sourceTable: Table = {
     ignored:
       'reserved preparedReceived postmigrateReached sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed',
     'stays: haltSource report(ownershipConflict)': 'sourceRunning',
-    'stays: report(ownershipConflict)': 'activeReceived',
+    'stays: report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(undecided)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
@@ -105,6 +105,7 @@ const sourceTable: Table = {
       'journalReread:commit reserved preparedReceived postmigrateReached sourceQemuGone destinationFailed linkLost failed',
     'stays: haltSource report(ownershipConflict)': 'sourceRunning',
     'quitting: quitSourceQemu report(handedOver)': 'activeReceived',
+    'serving: servePages report(serving)': 'activeReceived:pulling',
     'stranded: report(stranded)': 'destinationGone:clean destinationGone:ran',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(committed)': 'queried',
@@ -112,9 +113,21 @@ const sourceTable: Table = {
   },
   quitting: {
     ignored:
-      'journalReread:commit reserved preparedReceived postmigrateReached activeReceived destinationFailed destinationGone:clean destinationGone:ran linkLost failed',
+      'journalReread:commit reserved preparedReceived postmigrateReached activeReceived activeReceived:pulling destinationFailed destinationGone:clean destinationGone:ran linkLost failed',
     'stays: haltSource report(ownershipConflict)': 'sourceRunning',
     'finishing: journal(done)': 'sourceQemuGone',
+    'stays: report(cancelRefused)': 'cancelled',
+    'stays: answer(committed)': 'queried',
+    'stays: report(decisionRefused)': 'person:run person:discard',
+  },
+  serving: {
+    ignored:
+      'journalReread:commit reserved preparedReceived postmigrateReached activeReceived:pulling destinationFailed failed',
+    'stays: haltSource report(ownershipConflict)': 'sourceRunning',
+    'stays: servePages': 'linkLost',
+    'quitting: quitSourceQemu report(handedOver)': 'activeReceived',
+    'finishing: journal(done)': 'sourceQemuGone',
+    'stranded: report(stranded)': 'destinationGone:clean destinationGone:ran',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(committed)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
@@ -123,7 +136,16 @@ const sourceTable: Table = {
     'done: tellDone report(completed)': 'journalled:done',
     'stays: journal(done)': 'failed:done',
     ignored:
-      'journalReread:commit reserved preparedReceived sourceRunning sourceQemuGone activeReceived destinationFailed destinationGone:clean destinationGone:ran linkLost failed',
+      'journalReread:commit reserved preparedReceived sourceRunning sourceQemuGone activeReceived activeReceived:pulling destinationFailed destinationGone:clean destinationGone:ran linkLost failed',
+    'stays: report(cancelRefused)': 'cancelled',
+    'stays: answer(committed)': 'queried',
+    'stays: report(decisionRefused)': 'person:run person:discard',
+  },
+  'finishing:lost': {
+    'done: tellDone report(pagesLost)': 'journalled:done',
+    'stays: journal(done)': 'failed:done',
+    ignored:
+      'journalReread:commit reserved preparedReceived sourceRunning sourceQemuGone activeReceived activeReceived:pulling destinationFailed destinationGone:clean destinationGone:ran linkLost failed',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(committed)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
@@ -131,7 +153,7 @@ const sourceTable: Table = {
   done: {
     ignored:
       'journalReread:commit reserved preparedReceived sourceRunning sourceQemuGone destinationFailed linkLost failed',
-    'stays: tellDone': 'activeReceived destinationGone:clean destinationGone:ran',
+    'stays: tellDone': 'activeReceived activeReceived:pulling destinationGone:clean destinationGone:ran',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(committed)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
@@ -140,7 +162,7 @@ const sourceTable: Table = {
     ignored:
       'journalReread:commit reserved preparedReceived postmigrateReached sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed',
     'stays: haltSource report(ownershipConflict)': 'sourceRunning',
-    'stays: report(ownershipConflict)': 'activeReceived',
+    'stays: report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(committed)': 'queried',
     'returning: journal(returned)': 'person:run',
@@ -150,7 +172,7 @@ const sourceTable: Table = {
     ignored:
       'journalReread:commit reserved preparedReceived postmigrateReached sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed',
     'stays: haltSource report(ownershipConflict)': 'sourceRunning',
-    'stays: report(ownershipConflict)': 'activeReceived',
+    'stays: report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(committed)': 'queried',
     'stays: report(decisionRefused)': 'person:run',
@@ -161,7 +183,7 @@ const sourceTable: Table = {
     'stays: journal(returned)': 'failed:returned',
     ignored:
       'reserved preparedReceived sourceRunning sourceQemuGone destinationFailed destinationGone:clean destinationGone:ran linkLost failed',
-    'stays: report(ownershipConflict)': 'activeReceived',
+    'stays: report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(undecided)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
@@ -171,7 +193,7 @@ const sourceTable: Table = {
       'journalled:begin failed:begin journalReread:none switchoverWanted guestStopped drained postmigrateReached destinationFailed destinationGone:clean destinationGone:ran linkLost failed',
     'stays: tellAbort': 'reserved preparedReceived',
     'closing: journal(aborted)': 'sourceRunning sourceQemuGone',
-    'stays: report(ownershipConflict)': 'activeReceived',
+    'stays: report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(aborted)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
@@ -182,7 +204,7 @@ const sourceTable: Table = {
     'aborted: report(aborted)': 'journalled:aborted',
     'stays: journal(aborted)': 'failed:aborted',
     'stays: tellAbort': 'reserved preparedReceived',
-    'stays: report(ownershipConflict)': 'activeReceived',
+    'stays: report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(aborted)': 'queried',
     'stays: report(decisionRefused)': 'person:run person:discard',
@@ -191,7 +213,7 @@ const sourceTable: Table = {
     ignored:
       'journalled:begin failed:begin journalReread:none switchoverWanted guestStopped drained postmigrateReached sourceRunning sourceQemuGone destinationFailed linkLost failed',
     'stays: tellAbort': 'reserved preparedReceived',
-    'stays: report(ownershipConflict)': 'activeReceived',
+    'stays: report(ownershipConflict)': 'activeReceived activeReceived:pulling',
     'stays: tellDone': 'destinationGone:clean destinationGone:ran',
     'stays: report(cancelRefused)': 'cancelled',
     'stays: answer(aborted)': 'queried',
@@ -207,7 +229,7 @@ const destinationTable: Table = {
     'reserved: tellReserved': 'reservationHeld',
     'discarding: discardIncoming': 'abortReceived linkLost',
     ignored: 'answered:committed answered:aborted answered:unknown answered:undecided doneReceived leaseExpired',
-    'stays: report(ownershipConflict)': 'guestRunning',
+    'stays: report(ownershipConflict)': 'guestRunning guestRunning:pulling',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   reserved: {
@@ -215,7 +237,7 @@ const destinationTable: Table = {
     'discarding: discardIncoming tellFailed': 'epilogueReceived commitReceived leaseExpired failed qemuGone',
     'discarding: discardIncoming': 'abortReceived linkLost',
     ignored: 'answered:committed answered:aborted answered:unknown answered:undecided doneReceived',
-    'stays: report(ownershipConflict)': 'guestRunning',
+    'stays: report(ownershipConflict)': 'guestRunning guestRunning:pulling',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   receiving: {
@@ -223,71 +245,102 @@ const destinationTable: Table = {
     'loading: loadEpilogue': 'epilogueReceived',
     'discarding: discardIncoming tellFailed': 'commitReceived leaseExpired failed qemuGone',
     'discarding: discardIncoming': 'abortReceived linkLost',
-    'stays: report(ownershipConflict)': 'guestRunning',
+    'stays: report(ownershipConflict)': 'guestRunning guestRunning:pulling',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   loading: {
-    ignored: 'feedStarted answered:committed answered:aborted answered:unknown answered:undecided doneReceived',
+    ignored:
+      'pagesPulled feedStarted answered:committed answered:aborted answered:unknown answered:undecided doneReceived',
     'discarding: discardIncoming tellFailed': 'epilogueReceived commitReceived leaseExpired failed qemuGone',
     'preparing: journal(prepared)': 'loaded',
     'discarding: discardIncoming': 'abortReceived linkLost',
-    'stays: report(ownershipConflict)': 'guestRunning',
+    'stays: report(ownershipConflict)': 'guestRunning guestRunning:pulling',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   preparing: {
     'prepared: tellPrepared': 'journalled:prepared',
     'discarding: discardIncoming tellFailed': 'failed:prepared epilogueReceived commitReceived failed qemuGone',
     ignored:
-      'feedStarted answered:committed answered:aborted answered:unknown answered:undecided doneReceived leaseExpired',
+      'pagesPulled feedStarted answered:committed answered:aborted answered:unknown answered:undecided doneReceived leaseExpired',
     'discarding: discardIncoming': 'abortReceived linkLost',
-    'stays: report(ownershipConflict)': 'guestRunning',
+    'stays: report(ownershipConflict)': 'guestRunning guestRunning:pulling',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   prepared: {
     ignored:
-      'feedStarted epilogueReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived leaseExpired failed',
+      'pagesPulled feedStarted epilogueReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived leaseExpired failed',
     'committing: journal(committed)': 'commitReceived',
     'discarding: discardIncoming': 'abortReceived',
     'inDoubt: querySource report(inDoubt)': 'linkLost',
     'discarding: discardIncoming tellFailed': 'qemuGone',
-    'stays: report(ownershipConflict)': 'guestRunning',
+    'stays: report(ownershipConflict)': 'guestRunning guestRunning:pulling',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   inDoubt: {
-    ignored: 'feedStarted epilogueReceived answered:undecided doneReceived linkLost leaseExpired failed',
+    ignored: 'pagesPulled feedStarted epilogueReceived answered:undecided doneReceived linkLost leaseExpired failed',
     'committing: journal(committed)': 'commitReceived answered:committed person:run',
     'discarding: discardIncoming': 'abortReceived answered:aborted answered:unknown qemuGone person:discard',
-    'stays: report(ownershipConflict)': 'guestRunning',
+    'stays: report(ownershipConflict)': 'guestRunning guestRunning:pulling',
   },
   committing: {
     'committed: runGuest': 'journalled:committed',
     'stays: journal(committed)': 'failed:committed',
     ignored:
-      'feedStarted epilogueReceived commitReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed',
-    'stays: report(ownershipConflict)': 'abortReceived guestRunning',
+      'pagesPulled feedStarted epilogueReceived commitReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed',
+    'stays: report(ownershipConflict)': 'abortReceived guestRunning guestRunning:pulling',
     'losing: journal(lost)': 'qemuGone',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   committed: {
     ignored:
-      'feedStarted epilogueReceived commitReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed',
+      'pagesPulled feedStarted epilogueReceived commitReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed',
     'stays: report(ownershipConflict)': 'abortReceived',
     'losing: journal(lost)': 'qemuGone',
-    'activating: journal(active) report(runningHere)': 'guestRunning',
+    'activating: journal(active) report(runningHere)': 'guestRunning guestRunning:pulling',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   activating: {
     'active: tellActive': 'journalled:active',
     'stays: journal(active)': 'failed:active',
     ignored:
-      'feedStarted epilogueReceived commitReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed guestRunning',
+      'pagesPulled feedStarted epilogueReceived commitReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed guestRunning guestRunning:pulling',
+    'stays: report(ownershipConflict)': 'abortReceived',
+    'stays: report(guestDied)': 'qemuGone',
+    'stays: report(decisionRefused)': 'person:run person:discard',
+  },
+  'activating:pulling': {
+    'pulling: pullPages tellActive(pulling)': 'journalled:active',
+    activating: 'pagesPulled',
+    'stays: journal(active)': 'failed:active',
+    ignored:
+      'feedStarted epilogueReceived commitReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed guestRunning guestRunning:pulling',
+    'stays: report(ownershipConflict)': 'abortReceived',
+    'losing: journal(lost)': 'qemuGone',
+    'stays: report(decisionRefused)': 'person:run person:discard',
+  },
+  pulling: {
+    ignored:
+      'feedStarted epilogueReceived answered:committed answered:aborted answered:unknown answered:undecided linkLost leaseExpired failed guestRunning guestRunning:pulling',
+    'stays: tellActive(pulling)': 'commitReceived',
+    'completing: journal(pulled)': 'pagesPulled',
+    'losing: journal(lost)': 'qemuGone',
+    'losing: journal(lost) report(pagesLost)': 'doneReceived',
+    'stays: report(ownershipConflict)': 'abortReceived',
+    'stays: report(decisionRefused)': 'person:run person:discard',
+  },
+  completing: {
+    'active: tellActive': 'journalled:pulled',
+    'stays: journal(pulled)': 'failed:pulled',
+    ignored:
+      'pagesPulled feedStarted epilogueReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed guestRunning guestRunning:pulling',
+    'stays: tellActive(pulling)': 'commitReceived',
     'stays: report(ownershipConflict)': 'abortReceived',
     'stays: report(guestDied)': 'qemuGone',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   active: {
     ignored:
-      'feedStarted epilogueReceived answered:committed answered:aborted answered:unknown answered:undecided linkLost leaseExpired failed guestRunning',
+      'pagesPulled feedStarted epilogueReceived answered:committed answered:aborted answered:unknown answered:undecided linkLost leaseExpired failed guestRunning guestRunning:pulling',
     'stays: tellActive': 'commitReceived',
     'stays: report(ownershipConflict)': 'abortReceived',
     'releasing: journal(released)': 'doneReceived',
@@ -298,50 +351,50 @@ const destinationTable: Table = {
     released: 'journalled:released',
     'stays: journal(released)': 'failed:released',
     ignored:
-      'feedStarted epilogueReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone guestRunning',
+      'pagesPulled feedStarted epilogueReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone guestRunning guestRunning:pulling',
     'stays: tellActive': 'commitReceived',
     'stays: report(ownershipConflict)': 'abortReceived',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   released: {
     ignored:
-      'feedStarted epilogueReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone guestRunning',
+      'pagesPulled feedStarted epilogueReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone guestRunning guestRunning:pulling',
     'stays: tellActive': 'commitReceived',
     'stays: report(ownershipConflict)': 'abortReceived',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   discarding: {
     ignored:
-      'journalled:reserved journalled:prepared journalled:committed failed:reserved failed:prepared failed:committed reservationHeld feedStarted epilogueReceived loaded commitReceived abortReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone',
+      'journalled:active failed:active pagesPulled journalled:reserved journalled:prepared journalled:committed failed:reserved failed:prepared failed:committed reservationHeld feedStarted epilogueReceived loaded commitReceived abortReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone',
     'forgetting: journal(discarded)': 'incomingGone',
-    'stays: report(ownershipConflict)': 'guestRunning',
+    'stays: report(ownershipConflict)': 'guestRunning guestRunning:pulling',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   forgetting: {
     ignored:
-      'journalled:reserved journalled:prepared journalled:committed failed:reserved failed:prepared failed:committed reservationHeld feedStarted epilogueReceived loaded commitReceived abortReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone incomingGone',
+      'journalled:active failed:active pagesPulled journalled:reserved journalled:prepared journalled:committed failed:reserved failed:prepared failed:committed reservationHeld feedStarted epilogueReceived loaded commitReceived abortReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone incomingGone',
     'discarded: tellGone report(discarded)': 'journalled:discarded',
     'stays: journal(discarded)': 'failed:discarded',
-    'stays: report(ownershipConflict)': 'guestRunning',
+    'stays: report(ownershipConflict)': 'guestRunning guestRunning:pulling',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   discarded: {
     ignored:
-      'journalled:reserved journalled:prepared journalled:committed failed:reserved failed:prepared failed:committed reservationHeld feedStarted epilogueReceived loaded abortReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone incomingGone',
+      'journalled:active failed:active pagesPulled journalled:reserved journalled:prepared journalled:committed failed:reserved failed:prepared failed:committed reservationHeld feedStarted epilogueReceived loaded abortReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone incomingGone',
     'stays: tellGone': 'commitReceived',
-    'stays: report(ownershipConflict)': 'guestRunning',
+    'stays: report(ownershipConflict)': 'guestRunning guestRunning:pulling',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   losing: {
     ignored:
-      'journalled:reserved journalled:prepared journalled:committed failed:reserved failed:prepared failed:committed reservationHeld feedStarted epilogueReceived loaded commitReceived abortReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone incomingGone guestRunning',
+      'journalled:active failed:active pagesPulled journalled:reserved journalled:prepared journalled:committed failed:reserved failed:prepared failed:committed reservationHeld feedStarted epilogueReceived loaded commitReceived abortReceived answered:committed answered:aborted answered:unknown answered:undecided doneReceived linkLost leaseExpired failed qemuGone incomingGone guestRunning guestRunning:pulling',
     'lost: tellGone report(lost)': 'journalled:lost',
     'stays: journal(lost)': 'failed:lost',
     'stays: report(decisionRefused)': 'person:run person:discard',
   },
   lost: {
     ignored:
-      'journalled:reserved journalled:prepared journalled:committed failed:reserved failed:prepared failed:committed reservationHeld feedStarted epilogueReceived loaded abortReceived answered:committed answered:aborted answered:unknown answered:undecided linkLost leaseExpired failed qemuGone incomingGone guestRunning',
+      'journalled:active failed:active pagesPulled journalled:reserved journalled:prepared journalled:committed failed:reserved failed:prepared failed:committed reservationHeld feedStarted epilogueReceived loaded abortReceived answered:committed answered:aborted answered:unknown answered:undecided linkLost leaseExpired failed qemuGone incomingGone guestRunning guestRunning:pulling',
     'stays: tellGone': 'commitReceived',
     'releasing: journal(released)': 'doneReceived',
     'stays: report(decisionRefused)': 'person:run person:discard',

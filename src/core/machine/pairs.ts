@@ -18,8 +18,10 @@ export const sourceStates: Readonly<Record<string, SourceState>> = {
   inDoubt: { name: 'inDoubt' },
   handedOver: { name: 'handedOver' },
   quitting: { name: 'quitting' },
-  finishing: { name: 'finishing' },
-  done: { name: 'done' },
+  serving: { name: 'serving' },
+  finishing: { name: 'finishing', pagesLost: false },
+  'finishing:lost': { name: 'finishing', pagesLost: true },
+  done: { name: 'done', pagesLost: false },
   'stranded:clean': { name: 'stranded', mayHaveRun: false },
   'stranded:ran': { name: 'stranded', mayHaveRun: true },
   returning: { name: 'returning' },
@@ -58,7 +60,10 @@ const sourceFacts: {
   postmigrateReached: { postmigrateReached: { type: 'postmigrateReached' } },
   sourceRunning: { sourceRunning: { type: 'sourceRunning' } },
   sourceQemuGone: { sourceQemuGone: { type: 'sourceQemuGone' } },
-  activeReceived: { activeReceived: { type: 'activeReceived' } },
+  activeReceived: {
+    activeReceived: { type: 'activeReceived', pulling: false },
+    'activeReceived:pulling': { type: 'activeReceived', pulling: true },
+  },
   destinationFailed: { destinationFailed: { type: 'destinationFailed', cause } },
   destinationGone: {
     'destinationGone:clean': { type: 'destinationGone', mayHaveRun: false },
@@ -86,7 +91,10 @@ export const destinationStates: Readonly<Record<string, DestinationState>> = {
   inDoubt: { name: 'inDoubt' },
   committing: { name: 'committing', by: 'source' },
   committed: { name: 'committed' },
-  activating: { name: 'activating' },
+  activating: { name: 'activating', pulling: false },
+  'activating:pulling': { name: 'activating', pulling: true },
+  pulling: { name: 'pulling' },
+  completing: { name: 'completing' },
   active: { name: 'active' },
   releasing: { name: 'releasing' },
   released: { name: 'released' },
@@ -95,7 +103,7 @@ export const destinationStates: Readonly<Record<string, DestinationState>> = {
   discarded: { name: 'discarded', cause },
   losing: { name: 'losing', mayHaveRun: true },
   lost: { name: 'lost', mayHaveRun: true },
-} satisfies Record<DestinationState['name'], DestinationState>;
+} satisfies Record<DestinationState['name'], DestinationState> & Record<string, DestinationState>;
 
 const destinationFacts: {
   readonly [T in DestinationEvent['type']]: Readonly<Record<string, Extract<DestinationEvent, { type: T }>>>;
@@ -105,6 +113,7 @@ const destinationFacts: {
     'journalled:prepared': { type: 'journalled', entry: 'prepared' },
     'journalled:committed': { type: 'journalled', entry: 'committed' },
     'journalled:active': { type: 'journalled', entry: 'active' },
+    'journalled:pulled': { type: 'journalled', entry: 'pulled' },
     'journalled:released': { type: 'journalled', entry: 'released' },
     'journalled:discarded': { type: 'journalled', entry: 'discarded' },
     'journalled:lost': { type: 'journalled', entry: 'lost' },
@@ -114,6 +123,7 @@ const destinationFacts: {
     'failed:prepared': { type: 'journalFailed', entry: 'prepared', certain: false, reason },
     'failed:committed': { type: 'journalFailed', entry: 'committed', certain: false, reason },
     'failed:active': { type: 'journalFailed', entry: 'active', certain: true, reason },
+    'failed:pulled': { type: 'journalFailed', entry: 'pulled', certain: true, reason },
     'failed:released': { type: 'journalFailed', entry: 'released', certain: true, reason },
     'failed:discarded': { type: 'journalFailed', entry: 'discarded', certain: true, reason },
     'failed:lost': { type: 'journalFailed', entry: 'lost', certain: true, reason },
@@ -121,7 +131,7 @@ const destinationFacts: {
   reservationHeld: { reservationHeld: { type: 'reservationHeld' } },
   feedStarted: { feedStarted: { type: 'feedStarted' } },
   epilogueReceived: { epilogueReceived: { type: 'epilogueReceived' } },
-  loaded: { loaded: { type: 'loaded', qemu: '2:2' } },
+  loaded: { loaded: { type: 'loaded', qemu: '2:2', pull: false } },
   commitReceived: { commitReceived: { type: 'commitReceived' } },
   abortReceived: { abortReceived: { type: 'abortReceived' } },
   answered: {
@@ -136,7 +146,11 @@ const destinationFacts: {
   failed: { failed: { type: 'failed', cause } },
   qemuGone: { qemuGone: { type: 'qemuGone' } },
   incomingGone: { incomingGone: { type: 'incomingGone' } },
-  guestRunning: { guestRunning: { type: 'guestRunning' } },
+  guestRunning: {
+    guestRunning: { type: 'guestRunning', pulling: false },
+    'guestRunning:pulling': { type: 'guestRunning', pulling: true },
+  },
+  pagesPulled: { pagesPulled: { type: 'pagesPulled' } },
   personDecided: {
     'person:run': { type: 'personDecided', word: 'run' },
     'person:discard': { type: 'personDecided', word: 'discard' },
@@ -149,6 +163,7 @@ export const destinationEvents: Readonly<Record<string, DestinationEvent>> = Obj
 );
 
 type Described = {
+  readonly pulling?: boolean;
   readonly type: string;
   readonly entry?: { readonly type: string };
   readonly notice?: string;
@@ -164,7 +179,8 @@ export function cell<S extends { readonly name: string }, E>(
   try {
     const next = step(state, event);
     const effects = next.effects.map((effect) => {
-      const detail = effect.entry?.type ?? effect.notice ?? effect.answer;
+      const detail =
+        effect.entry?.type ?? effect.notice ?? effect.answer ?? (effect.pulling === true ? 'pulling' : undefined);
       return detail === undefined ? effect.type : `${effect.type}(${detail})`;
     });
     const where = next.state === state ? (effects.length === 0 ? 'ignored' : 'stays') : next.state.name;

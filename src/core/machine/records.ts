@@ -6,7 +6,7 @@
  * table of who writes what when.
  *
  *     source       begin ─▶ commit ─▶ done                 begin ─▶ aborted        begin ─▶ commit ─▶ returned ─▶ aborted
- *     destination  reserved ─▶ prepared ─▶ committed ─▶ active ─▶ released         ... ─▶ discarded      ... ─▶ lost ─▶ released
+ *     destination  reserved ─▶ prepared ─▶ committed ─▶ active ─▶ [pulled] ─▶ released         ... ─▶ discarded      ... ─▶ lost ─▶ released
  */
 import { z } from 'zod';
 
@@ -31,13 +31,18 @@ const sourceRecords = [
 
 const destinationRecords = [
   z.strictObject({ ...envelope, type: z.literal('reserved'), data: z.strictObject({ vm: name, peer: name }) }),
-  z.strictObject({ ...envelope, type: z.literal('prepared'), data: z.strictObject({ qemu }) }),
+  z.strictObject({
+    ...envelope,
+    type: z.literal('prepared'),
+    data: z.strictObject({ qemu, pull: z.boolean().default(false) }),
+  }),
   z.strictObject({
     ...envelope,
     type: z.literal('committed'),
     data: z.strictObject({ by: z.enum(['source', 'person']) }),
   }),
   z.strictObject({ ...envelope, type: z.literal('active'), data: nothing }),
+  z.strictObject({ ...envelope, type: z.literal('pulled'), data: nothing }),
   z.strictObject({ ...envelope, type: z.literal('released'), data: nothing }),
   z.strictObject({ ...envelope, type: z.literal('discarded'), data: z.strictObject({ code: text, reason: text }) }),
   z.strictObject({ ...envelope, type: z.literal('lost'), data: z.strictObject({ mayHaveRun: z.boolean() }) }),

@@ -15,14 +15,20 @@ const data: Readonly<Record<JournalRecord['type'], object>> = {
   prepared: { qemu: '2:2' },
   committed: { by: 'source' },
   active: {},
+  pulled: {},
   released: {},
   discarded: { code: 'C', reason: 'r' },
   lost: { mayHaveRun: true },
 };
 
+/** `prepared+pull` is a PREPARED of a migration with a pull phase. */
 function records(types: string, migrationId = 'm'): JournalRecord[] {
   const all = types.split(' ').filter((type) => type !== '');
-  return all.map((type) => journalRecordSchema.parse({ type, migrationId, at: 'now', data: data[type as 'begin'] }));
+  return all.map((word) => {
+    const [type = '', pull] = word.split('+');
+    const more = pull === undefined ? {} : { pull: true };
+    return journalRecordSchema.parse({ type, migrationId, at: 'now', data: { ...data[type as 'begin'], ...more } });
+  });
 }
 
 const source = (types: string, qemu: Parameters<typeof recoverSource>[1]['qemu']) => {
@@ -67,6 +73,21 @@ test('a destination recovers by what it promised', () => {
   assert.equal(destination('reserved prepared committed lost', 'gone'), 'lost tellGone');
   assert.equal(destination('reserved prepared committed active released', 'running'), 'released');
   assert.equal(destination('reserved discarded', 'gone'), 'discarded');
+});
+
+test('a destination that pulled goes on pulling until PULLED is on disk', () => {
+  assert.equal(destination('reserved prepared+pull', 'paused'), 'inDoubt querySource report');
+  assert.equal(destination('reserved prepared+pull committed', 'running'), 'activating journal report');
+  const activating = recoverDestination(records('reserved prepared+pull committed') as DestinationRecord[], {
+    qemu: 'running',
+  });
+  assert.deepEqual(activating.state, { name: 'activating', pulling: true });
+  assert.equal(
+    destination('reserved prepared+pull committed active', 'running'),
+    'pulling pullPages tellActive report',
+  );
+  assert.equal(destination('reserved prepared+pull committed active', 'gone'), 'losing journal');
+  assert.equal(destination('reserved prepared+pull committed active pulled', 'running'), 'active tellActive report');
 });
 
 test('a destination whose agent died after cont tells its host again that the guest is there', () => {

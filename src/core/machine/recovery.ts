@@ -30,7 +30,7 @@ export function recoverSource(
   if (aborted !== undefined) {
     return { state: { name: 'aborted', cause: aborted.data, guest: whereabouts(qemu) }, effects: [] };
   }
-  if (has(records, 'done')) return { state: { name: 'done' }, effects: [] };
+  if (has(records, 'done')) return { state: { name: 'done', pagesLost: false }, effects: [] };
   if (has(records, 'commit') && !has(records, 'returned')) {
     const state: SourceState = { name: 'handedOver' };
     const effects = standingSourceEffects(state);
@@ -56,7 +56,8 @@ export function recoverDestination(
   }
   if (state.name === 'activating') effects.push({ type: 'journal', entry: { type: 'active', data: {} } });
   // Whether the host was told before its agent ended is not written anywhere; telling it again does no harm.
-  if (state.name === 'activating' || state.name === 'active') effects.push({ type: 'report', notice: 'runningHere' });
+  if (state.name === 'activating' || state.name === 'pulling' || state.name === 'active')
+    effects.push({ type: 'report', notice: 'runningHere' });
   if (state.name === 'inDoubt') {
     effects.push({ type: 'report', notice: observed.qemu === 'running' ? 'ownershipConflict' : 'inDoubt' });
   }
@@ -69,9 +70,14 @@ function recoveredDestination(records: readonly DestinationRecord[], qemu: Obser
   if (has(records, 'released')) return { name: 'released' };
   if (discarded !== undefined) return { name: 'discarded', cause: discarded.data };
   if (lost !== undefined) return { name: 'lost', mayHaveRun: lost.data.mayHaveRun };
+  const prepared = records.find((record) => record.type === 'prepared');
+  const pulling = prepared?.data.pull === true && !has(records, 'pulled');
+  // A guest that died while it pulled is lost: whatever the source still holds is of no use.
+  if (has(records, 'active') && pulling)
+    return qemu === 'gone' ? { name: 'losing', mayHaveRun: true } : { name: 'pulling' };
   if (has(records, 'active')) return { name: 'active' };
   if (has(records, 'committed')) {
-    if (qemu === 'running') return { name: 'activating' };
+    if (qemu === 'running') return { name: 'activating', pulling };
     // Gone: whether `cont` had been given is not written anywhere.
     return qemu === 'gone' ? { name: 'losing', mayHaveRun: true } : { name: 'committed' };
   }

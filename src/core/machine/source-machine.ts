@@ -5,6 +5,7 @@
  *  - COMMIT is journalled only in `committing`, which is entered only when QEMU said `postmigrate`: COMMIT on disk implies
  *    that this guest is finally stopped here. After it no path leads to `resumeSource` but through a person's word.
  *  - COMMIT is told only when it is on disk. Hence before that any failure may end with `resumeSource`.
+ *  - `quitSourceQemu` follows only ACTIVE of a destination that has all pages, or a person's word.
  *  - Once aborting, no path leads to COMMIT. Hence `aborted` is a safe answer to a query.
  *
  * ```mermaid
@@ -23,6 +24,10 @@
  *   inDoubt --> aborting: journalReread(not found)
  *   committing --> aborting: journalFailed(certain)
  *   handedOver --> quitting: activeReceived
+ *   handedOver --> serving: activeReceived(pulling) / servePages
+ *   serving --> quitting: activeReceived
+ *   serving --> stranded: destinationGone
+ *   serving --> finishing: sourceQemuGone
  *   handedOver --> stranded: destinationGone
  *   stranded --> quitting: personDecided(discard)
  *   stranded --> returning: personDecided(run), unless it may have run
@@ -71,6 +76,7 @@ export function sourceEnded(state: SourceState): boolean {
 export function answerOf(state: SourceState): QueryAnswer {
   switch (state.name) {
     case 'handedOver':
+    case 'serving':
     case 'quitting':
     case 'finishing':
     case 'done':
@@ -103,6 +109,7 @@ export function standingSourceEffects(state: SourceState): readonly SourceEffect
   const { name } = state;
   if (name === 'inDoubt') return [{ type: 'rereadJournal' }];
   if (name === 'handedOver') return [{ type: 'tellCommit' }];
+  if (name === 'serving') return [{ type: 'servePages' }];
   if (name === 'quitting') return [{ type: 'quitSourceQemu' }];
   if (name === 'aborting') return [{ type: 'resumeSource' }, { type: 'tellAbort' }];
   return name === 'closing' ? [{ type: 'tellAbort' }] : [];
@@ -129,6 +136,7 @@ export function stepSource(state: SourceState, event: SourceEvent): SourceStep {
     case 'failed':
       return canCancel(state) ? abort(event.cause) : stay(state);
     case 'linkLost':
+      if (state.name === 'serving') return stay(state, { type: 'servePages' });
       return canCancel(state) ? abort({ code: 'FERRY_PEER_SILENT', reason: 'The connection was lost' }) : stay(state);
     case 'reserved':
     case 'preparedReceived':
@@ -164,6 +172,7 @@ const fenced: ReadonlySet<SourceState['name']> = new Set([
   'committing',
   'inDoubt',
   'handedOver',
+  'serving',
   'quitting',
   'stranded',
 ]);
@@ -199,7 +208,11 @@ function written(state: SourceState): SourceStep {
   const { name } = state;
   if (name === 'preparing') return to({ name: 'reserving' }, { type: 'reserve' });
   if (name === 'committing') return handOver();
-  if (name === 'finishing') return to({ name: 'done' }, { type: 'tellDone' }, { type: 'report', notice: 'completed' });
+  if (name === 'finishing') {
+    const { pagesLost } = state;
+    const notice = pagesLost ? 'pagesLost' : 'completed';
+    return to({ name: 'done', pagesLost }, { type: 'tellDone' }, { type: 'report', notice });
+  }
   if (name === 'returning') {
     return abort({ code: 'FERRY_PEER', reason: 'The destination lost the guest; a person took it back' });
   }
@@ -239,8 +252,7 @@ function peerSaid(
       if (aborts.has(state.name)) return stay(state, { type: 'tellAbort' });
       return canCancel(state) && state.name !== 'fencing' ? abort(outOfOrder('PREPARED')) : stay(state);
     case 'activeReceived':
-      if (state.name === 'handedOver')
-        return to({ name: 'quitting' }, { type: 'quitSourceQemu' }, { type: 'report', notice: 'handedOver' });
+      if (state.name === 'handedOver' || state.name === 'serving') return guestActive(state, event.pulling);
       if (state.name === 'done') return stay(state, { type: 'tellDone' });
       if (state.name === 'quitting' || state.name === 'finishing') return stay(state);
       // ACTIVE without COMMIT: a person decided there, or the peer is broken. Nothing here can be taken back.
@@ -249,7 +261,7 @@ function peerSaid(
     case 'destinationGone':
       if (canCancel(state)) return abort({ code: 'FERRY_PEER', reason: 'The destination gave the guest up' });
       if (sourceEnded(state)) return stay(state, { type: 'tellDone' });
-      if (state.name !== 'handedOver') return stay(state);
+      if (state.name !== 'handedOver' && state.name !== 'serving') return stay(state);
       return to({ name: 'stranded', mayHaveRun: event.mayHaveRun }, { type: 'report', notice: 'stranded' });
     default:
       return unreachable(event, 'source event');
@@ -292,6 +304,13 @@ function qemuDid(
   }
 }
 
+/** The guest runs there; whether this QEMU is needed any longer is the destination's word. */
+function guestActive(state: SourceState, pulling: boolean): SourceStep {
+  if (!pulling) return to({ name: 'quitting' }, { type: 'quitSourceQemu' }, { type: 'report', notice: 'handedOver' });
+  if (state.name === 'serving') return stay(state);
+  return to({ name: 'serving' }, { type: 'servePages' }, { type: 'report', notice: 'serving' });
+}
+
 function qemuRuns(state: SourceState): SourceStep {
   if (state.name === 'aborting') return close(state.cause, 'running at source');
   if (state.name === 'transferring' || state.name === 'fencing') {
@@ -306,8 +325,9 @@ function qemuRuns(state: SourceState): SourceStep {
 function qemuGone(state: SourceState): SourceStep {
   if (canCancel(state)) return abort({ code: 'FERRY_QEMU', reason: 'The source QEMU ended' });
   if (state.name === 'aborting') return close(state.cause, 'lost');
-  if (state.name === 'quitting') return to({ name: 'finishing' }, journalDone);
-  // `committing`: postmigrate was reached, so it had nothing left to give.
+  if (state.name === 'quitting') return to({ name: 'finishing', pagesLost: false }, journalDone);
+  if (state.name === 'serving') return to({ name: 'finishing', pagesLost: true }, journalDone);
+  // `committing`: postmigrate was reached. Whether it had anything left to give shows in `serving`.
   return stay(state);
 }
 

@@ -29,11 +29,13 @@ export type SourceState =
   | { readonly name: 'inDoubt' }
   /** COMMIT is on disk. The destination is told until it answers ACTIVE. This QEMU never runs again. */
   | { readonly name: 'handedOver' }
+  /** The guest runs at the destination, which pulls what it misses from this QEMU's memory. It ends with ACTIVE, not pulling. */
+  | { readonly name: 'serving' }
   /** ACTIVE is here; the finished QEMU is being quit. */
   | { readonly name: 'quitting' }
-  /** DONE is being written. */
-  | { readonly name: 'finishing' }
-  | { readonly name: 'done' }
+  /** DONE is being written. `pagesLost`: this QEMU ended before the destination had pulled everything. */
+  | { readonly name: 'finishing'; readonly pagesLost: boolean }
+  | { readonly name: 'done'; readonly pagesLost: boolean }
   /** Committed, but the destination's QEMU is gone. This QEMU is kept, stopped, until a person decides. */
   | { readonly name: 'stranded'; readonly mayHaveRun: boolean }
   /** A person takes the guest back from `stranded`: RETURNED is being written. */
@@ -70,7 +72,8 @@ export type SourceEvent =
   | { readonly type: 'sourceRunning' }
   /** The QEMU process is gone, by whatever cause. */
   | { readonly type: 'sourceQemuGone' }
-  | { readonly type: 'activeReceived' }
+  /** The guest runs at the destination. `pulling`: this QEMU's memory is still needed. */
+  | { readonly type: 'activeReceived'; readonly pulling: boolean }
   /** The destination refused, failed or broke the protocol. */
   | { readonly type: 'destinationFailed'; readonly cause: Cause }
   /** The destination's durable word that it will never run the guest from now on; `mayHaveRun`: but perhaps did. */
@@ -90,6 +93,8 @@ export type SourceNotice =
   | 'cancelRefused'
   | 'outcomeUncertain'
   | 'handedOver'
+  | 'serving'
+  | 'pagesLost'
   | 'stranded'
   | 'decisionRefused'
   | 'ownershipConflict'
@@ -110,6 +115,11 @@ export type SourceEffect =
   | { readonly type: 'releaseSourceQemu' }
   /** COMMIT to the destination on any connection, again and again while the state lasts. */
   | { readonly type: 'tellCommit' }
+  /**
+   * Keep a connection on which the destination can pull pages, again and again while the state lasts: COMMIT on a new one
+   * makes it ours. Ends in activeReceived, destinationGone or (this QEMU is not there) sourceQemuGone.
+   */
+  | { readonly type: 'servePages' }
   /** Best effort: a destination that misses it asks. */
   | { readonly type: 'tellAbort' }
   /** Tells the destination that it may forget the migration. */

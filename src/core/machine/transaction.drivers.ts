@@ -52,6 +52,9 @@ export function stepSourceTask(world: World, task: Task<SourceEffect>): boolean 
       return send(world, 'toDestination', { type: 'reserve' });
     case 'tellCommit':
       return send(world, 'toDestination', { type: 'commit' });
+    case 'servePages':
+      if (qemu.mode === 'gone') tellSource(world, { type: 'sourceQemuGone' });
+      return send(world, 'toDestination', { type: 'commit' });
     case 'tellAbort':
       return send(world, 'toDestination', { type: 'abort' });
     case 'tellDone':
@@ -67,6 +70,8 @@ export function stepSourceTask(world: World, task: Task<SourceEffect>): boolean 
       return stepCopy(world, effect.type);
   }
 }
+
+const PULLED_PAGES = 3;
 
 const dataPlane: ReadonlySet<string> = new Set([
   'reserve',
@@ -146,7 +151,8 @@ export function stepDestinationTask(world: World, task: Task<DestinationEffect>)
       if (qemu.mode !== 'incoming') return true;
       qemu.mode = 'loaded';
       qemu.writes = qemu.received;
-      tellDestination(world, { type: 'loaded', qemu: '2:2' });
+      qemu.missing = world.pull ? PULLED_PAGES : 0;
+      tellDestination(world, { type: 'loaded', qemu: '2:2', pull: world.pull });
       return true;
     case 'runGuest':
       if (qemu.mode === 'loaded') {
@@ -155,7 +161,7 @@ export function stepDestinationTask(world: World, task: Task<DestinationEffect>)
         world.trace.push('D cont');
         return false;
       }
-      if (qemu.mode === 'running') tellDestination(world, { type: 'guestRunning' });
+      if (qemu.mode === 'running') tellDestination(world, { type: 'guestRunning', pulling: qemu.missing > 0 });
       return true;
     case 'discardIncoming':
       if (qemu.mode !== 'none') qemu.mode = 'gone';
@@ -170,7 +176,12 @@ export function stepDestinationTask(world: World, task: Task<DestinationEffect>)
     case 'querySource':
       return send(world, 'toSource', { type: 'query' });
     case 'tellActive':
-      return send(world, 'toSource', { type: 'active' });
+      return send(world, 'toSource', { type: 'active', pulling: effect.pulling });
+    case 'pullPages':
+      if (qemu.mode !== 'running') return true;
+      if (qemu.missing > 0) return send(world, 'toSource', { type: 'pull' });
+      tellDestination(world, { type: 'pagesPulled' });
+      return true;
     case 'tellGone':
       return send(world, 'toSource', { type: 'gone', mayHaveRun: effect.mayHaveRun });
     case 'report':
@@ -195,16 +206,32 @@ export function deliverToSource(world: World): void {
   if (world.source.state === null) {
     // An id that the journal does not know (any more).
     if (message.type === 'query') send(world, 'toDestination', { type: 'answer', answer: 'unknown' });
-    else if (message.type === 'active' || message.type === 'gone') send(world, 'toDestination', { type: 'done' });
+    else if (message.type === 'active' || message.type === 'gone' || message.type === 'pull')
+      send(world, 'toDestination', { type: 'done' });
     else send(world, 'toDestination', { type: 'abort' });
     return;
   }
   if (message.type === 'reserved') tellSource(world, { type: 'reserved' });
   if (message.type === 'prepared') tellSource(world, { type: 'preparedReceived' });
-  if (message.type === 'active') tellSource(world, { type: 'activeReceived' });
+  if (message.type === 'active') tellSource(world, { type: 'activeReceived', pulling: message.pulling });
+  if (message.type === 'pull') servePage(world);
   if (message.type === 'gone') tellSource(world, { type: 'destinationGone', mayHaveRun: message.mayHaveRun });
   if (message.type === 'failed') tellSource(world, { type: 'destinationFailed', cause });
   if (message.type === 'query') tellSource(world, { type: 'queried' });
+}
+
+/** A page can be had while its QEMU is there and finally stopped. */
+function servePage(world: World): void {
+  const { mode } = world.sourceQemu;
+  if (mode === 'waiting' || mode === 'postmigrate') send(world, 'toDestination', { type: 'page' });
+}
+
+/** QEMU takes a page; behind the last one it says that it has all. */
+function placePage(world: World): void {
+  const { destinationQemu: qemu } = world;
+  if (qemu.missing === 0 || (qemu.mode !== 'loaded' && qemu.mode !== 'running')) return;
+  qemu.missing--;
+  if (qemu.missing === 0) tellDestination(world, { type: 'pagesPulled' });
 }
 
 export function deliverToDestination(world: World): void {
@@ -224,5 +251,6 @@ export function deliverToDestination(world: World): void {
   if (message.type === 'commit') tellDestination(world, { type: 'commitReceived' });
   if (message.type === 'abort') tellDestination(world, { type: 'abortReceived' });
   if (message.type === 'done') tellDestination(world, { type: 'doneReceived' });
+  if (message.type === 'page') placePage(world);
   if (message.type === 'answer') tellDestination(world, { type: 'answered', answer: message.answer });
 }

@@ -6,7 +6,7 @@
  *  - Source QEMU: after its last byte it waits, stopped. SHUT(0) makes it `postmigrate`; the socket's end without SHUT(0)
  *    makes it resume by itself; both are read from its inbox some time later, also when the agent has died meanwhile.
  *    `cont` works in `postmigrate`. A QEMU outlives its agent, not its host.
- *  - Destination QEMU: paused until `cont`.
+ *  - Destination QEMU: paused until `cont`. With a pull phase some pages are missing then, which only the source's QEMU has.
  *  - Journal: an append is written, then synced. A crash between the two leaves the record there or not. A failed sync
  *    leaves the same question and makes the journal unusable until it is reopened. A full disk fails for certain.
  *  - Link: in order, no loss within a connection. It is cut, or stalled; a corrupted frame ends the connection.
@@ -38,8 +38,19 @@ export type Task<Effect> = { readonly do: Effect | Work; at: number };
 export type Message =
   | {
       readonly type:
-        'reserve' | 'reserved' | 'feed' | 'prepared' | 'commit' | 'abort' | 'query' | 'active' | 'done' | 'failed';
+        | 'reserve'
+        | 'reserved'
+        | 'feed'
+        | 'prepared'
+        | 'commit'
+        | 'abort'
+        | 'query'
+        | 'done'
+        | 'failed'
+        | 'pull'
+        | 'page';
     }
+  | { readonly type: 'active'; readonly pulling: boolean }
   | { readonly type: 'epilogue'; readonly writes: number }
   | { readonly type: 'answer'; readonly answer: 'committed' | 'aborted' | 'undecided' | 'unknown' }
   | { readonly type: 'gone'; readonly mayHaveRun: boolean };
@@ -58,6 +69,8 @@ export type Agent<State, Effect, R> = {
 
 export type World = {
   readonly random: () => number;
+  /** The migration has a pull phase. */
+  readonly pull: boolean;
   readonly machines: Machines;
   readonly source: Agent<SourceState, SourceEffect, SourceRecord>;
   readonly destination: Agent<DestinationState, DestinationEffect, DestinationRecord>;
@@ -73,6 +86,8 @@ export type World = {
     mode: 'none' | 'incoming' | 'loaded' | 'running' | 'gone';
     writes: number;
     received: number;
+    /** Pages that are still at the source. */
+    missing: number;
     everRan: boolean;
     /** A person said that this copy shall not run. */
     givenUp: boolean;
@@ -85,11 +100,20 @@ export type World = {
 export function makeWorld(random: () => number, under: Machines): World {
   const world: World = {
     random,
+    pull: random() < 0.5,
     machines: under,
     source: makeAgent(),
     destination: makeAgent(),
     sourceQemu: { mode: 'running', socketOpen: false, inbox: [], writes: 0, killed: false },
-    destinationQemu: { mode: 'none', writes: -1, received: -1, everRan: false, givenUp: false, killed: false },
+    destinationQemu: {
+      mode: 'none',
+      writes: -1,
+      received: -1,
+      missing: 0,
+      everRan: false,
+      givenUp: false,
+      killed: false,
+    },
     link: { mode: 'up', toSource: [], toDestination: [] },
     trace: [],
   };

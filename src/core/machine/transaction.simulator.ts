@@ -15,7 +15,12 @@ import type { Machines, Task, World } from './transaction.model.ts';
 import { deliverToDestination, deliverToSource, stepDestinationTask, stepSourceTask } from './transaction.drivers.ts';
 
 export class InvariantError extends AppError<
-  'SIM_TWO_RUNNING' | 'SIM_LOST_WRITE' | 'SIM_RAN_AFTER_COMMIT' | 'SIM_NONE_RUNNING' | 'SIM_NOT_ENDED'
+  | 'SIM_TWO_RUNNING'
+  | 'SIM_LOST_WRITE'
+  | 'SIM_RAN_AFTER_COMMIT'
+  | 'SIM_NONE_RUNNING'
+  | 'SIM_NOT_ENDED'
+  | 'SIM_PAGES_LOST'
 > {}
 
 const faults = [
@@ -61,8 +66,29 @@ const CALM_STEPS_MAX = 1500;
 
 /** Where faults are aimed: early ones hit by chance, the short states of the decision have to be aimed at. */
 const targets: readonly (SourceState['name'] | DestinationState['name'])[] = [
-  ...(['copying', 'transferring', 'fencing', 'committing', 'inDoubt', 'handedOver', 'quitting', 'finishing'] as const),
-  ...(['aborting', 'closing', 'preparing', 'prepared', 'committed', 'activating', 'active', 'discarding'] as const),
+  ...([
+    'copying',
+    'transferring',
+    'fencing',
+    'committing',
+    'inDoubt',
+    'handedOver',
+    'serving',
+    'quitting',
+    'finishing',
+  ] as const),
+  ...([
+    'aborting',
+    'closing',
+    'preparing',
+    'prepared',
+    'committed',
+    'activating',
+    'pulling',
+    'completing',
+    'active',
+    'discarding',
+  ] as const),
 ];
 
 /** A fault strikes some steps after one of the machines entered a state, or after some steps. */
@@ -261,6 +287,10 @@ function checkStep(world: World): void {
     const lost = sourceQemu.writes - destinationQemu.writes;
     throw broken('SIM_LOST_WRITE', `${lost} writes of the source are missing at the destination`);
   }
+  const hasMemory = destinationQemu.mode === 'loaded' || destinationQemu.mode === 'running';
+  if (sourceQemu.mode === 'gone' && !sourceQemu.killed && hasMemory && destinationQemu.missing > 0) {
+    throw broken('SIM_PAGES_LOST', `the source is gone, and ${destinationQemu.missing} pages are missing`);
+  }
   if (runs && hasCommit(world)) throw broken('SIM_RAN_AFTER_COMMIT', 'the source runs although COMMIT is on disk');
 }
 
@@ -271,6 +301,9 @@ function checkEnd(world: World): void {
     throw broken('SIM_NOT_ENDED', `after faults stopped the machines stay in ${names}`);
   }
   const there = destinationQemu.mode === 'running';
+  if (there && destinationQemu.missing > 0 && !sourceQemu.killed) {
+    throw broken('SIM_PAGES_LOST', `all has ended, and ${destinationQemu.missing} pages were never pulled`);
+  }
   if (sourceRuns(world) || there) return;
   // None runs. That is right only if the QEMU was killed that owned the guest: there after COMMIT, here before.
   const owner = hasCommit(world) ? destinationQemu : sourceQemu;

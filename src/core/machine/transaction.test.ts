@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stepDestination } from './destination-machine.ts';
-import { recoverSource } from './recovery.ts';
+import { recoverDestination, recoverSource } from './recovery.ts';
 import { standingSourceEffects, stepSource } from './source-machine.ts';
 import type { SourceEvent, SourceState, SourceStep } from './source-states.ts';
 import { machines } from './transaction.model.ts';
@@ -10,7 +10,7 @@ import type { Machines } from './transaction.model.ts';
 import { InvariantError, simulate } from './transaction.simulator.ts';
 import type { Fault } from './transaction.simulator.ts';
 
-const SCHEDULES = Number(process.env['VMFERRY_SCHEDULES'] ?? 20_000);
+const SCHEDULES = Number(process.env['VMFERRY_SCHEDULES'] ?? 30_000);
 
 test(`no schedule of ${SCHEDULES} breaks the transaction`, () => {
   const endings = new Map<string, number>();
@@ -25,11 +25,20 @@ test(`no schedule of ${SCHEDULES} breaks the transaction`, () => {
   for (const key of ['done/released', 'aborted/discarded', 'stranded/lost', 'stranded/discarded']) {
     assert.ok((endings.get(key) ?? 0) >= 10, `${key}: ${endings.get(key) ?? 0} of ${SCHEDULES}`);
   }
-  for (const state of ['fencing', 'committing', 'handedOver', 'inDoubt', 'quitting', 'aborting']) {
+  for (const state of ['fencing', 'committing', 'handedOver', 'serving', 'inDoubt', 'quitting', 'aborting']) {
     const kinds = new Set([...struck].filter((hit) => hit.split(' ')[1] === state).map((hit) => hit.split(' ')[0]));
     assert.ok(kinds.size >= 12, `source in ${state}: ${[...kinds].join()}`);
   }
-  for (const state of ['preparing', 'prepared', 'inDoubt', 'committing', 'committed', 'activating', 'active']) {
+  for (const state of [
+    'preparing',
+    'prepared',
+    'inDoubt',
+    'committing',
+    'committed',
+    'activating',
+    'pulling',
+    'active',
+  ]) {
     const kinds = new Set([...struck].filter((hit) => hit.split(' ')[2] === state).map((hit) => hit.split(' ')[0]));
     assert.ok(kinds.size >= 12, `destination in ${state}: ${[...kinds].join()}`);
   }
@@ -171,6 +180,31 @@ test('the simulator finds a COMMIT that is told before it is on disk', () => {
     },
   });
   assert.ok(codes.has('SIM_TWO_RUNNING'), [...codes].join());
+});
+
+test('the simulator finds a source that ends while the destination still pulls', () => {
+  const codes = codesOf({
+    stepSource(state, event) {
+      return stepSource(state, event.type === 'activeReceived' ? { ...event, pulling: false } : event);
+    },
+  });
+  assert.ok(codes.has('SIM_PAGES_LOST'), [...codes].join());
+});
+
+test('the simulator finds a destination whose restarted agent forgets that it pulls', () => {
+  const codes = codesOf({
+    recoverDestination(records, observed) {
+      const step = recoverDestination(records, observed);
+      if (step.state.name !== 'pulling') return step;
+      return { state: { name: 'active' }, effects: [{ type: 'tellActive', pulling: false }] };
+    },
+  });
+  assert.ok(codes.has('SIM_PAGES_LOST'), [...codes].join());
+});
+
+test('the simulator finds a source in a pull phase that gives up when the link is lost', () => {
+  const codes = codesOf(abortingWhen('serving', 'linkLost'), ['cut']);
+  assert.ok(codes.has('SIM_TWO_RUNNING') || codes.has('SIM_RAN_AFTER_COMMIT'), [...codes].join());
 });
 
 /** A person who says `run` as soon as a guest is stranded. */

@@ -8,7 +8,7 @@
 
 import type { SwitchoverReport } from './switchover.ts';
 
-export const strategyNames = ['auto', 'precopy', 'mplm'] as const;
+export const strategyNames = ['auto', 'precopy', 'mplm', 'dsm', 'postcopy'] as const;
 export type StrategyName = (typeof strategyNames)[number];
 
 export const compressModes = ['none', 'lz'] as const;
@@ -34,6 +34,8 @@ export type MigrationOptions = {
   /** Strategy mplm: time between two dirty syncs. */
   readonly intervalMs: number;
   readonly verify: boolean;
+  /** The operator allows that the guest runs at the destination while some of its pages are still at the source. */
+  readonly pull: boolean;
   /** Abort when the peer has not been heard of, or nothing moved, for this long. */
   readonly stallTimeoutMs: number;
 };
@@ -58,8 +60,14 @@ export const defaultMigrationOptions: MigrationOptions = {
   maxRounds: 30,
   intervalMs: 3000,
   verify: false,
+  pull: false,
   stallTimeoutMs: 10_000,
 };
+
+/** Whether pages are left to be pulled behind the commit: the operator's word, and a strategy that makes use of it. */
+export function hasPullPhase({ pull, strategy }: Pick<MigrationOptions, 'pull' | 'strategy'>): boolean {
+  return pull && (strategy === 'dsm' || strategy === 'postcopy');
+}
 
 /** What a migration goes through, one stage after the other; their times add up to the total. */
 export const stageNames = [
@@ -80,8 +88,8 @@ export type GuestWhereabouts =
 
 export type RoundReport = {
   readonly round: number;
-  /** What was sent after the guest had stopped is listed as a last round of its own. */
-  readonly stage: 'preCopy' | 'stopAndCopy';
+  /** What was sent after the guest had stopped is listed as a round of its own, and so is what was pulled (`activation`). */
+  readonly stage: 'preCopy' | 'stopAndCopy' | 'activation';
   /** The rounds of the pre-copy fill that stage: their times add up to its time. */
   readonly ms: number;
   readonly pagesSent: number;
@@ -102,7 +110,19 @@ export type PageCounts = {
   /** Pages with content that were left out because the guest can do without it; null with `--prune none`. */
   readonly pruned: number | null;
   readonly delta: number | null;
+  /** Pages that were left to the pull phase; null without one. */
   readonly pulled: number | null;
+};
+
+/** The pull phase: the guest runs at the destination, and pages that it misses come from the source. */
+export type PullReport = {
+  /** From the guest's start to its last page; part of the stage `activation`. */
+  readonly ms: number;
+  /** Requests of the destination QEMU for pages that were still at the source. */
+  readonly faults: number;
+  /** From the request until QEMU had the page; null without faults. */
+  readonly medianMs: number | null;
+  readonly p99Ms: number | null;
 };
 
 /** A live snapshot of a migration in progress or just ended. */
@@ -147,6 +167,7 @@ export type MigrationReport = {
     readonly maxBandwidth: number | null;
     readonly downtimeTargetMs: number;
     readonly verify: boolean;
+    readonly pull: boolean;
   };
   readonly outcome: Outcome;
   /** Why it ended: the stop rule when completed, the cause otherwise. */
@@ -167,5 +188,7 @@ export type MigrationReport = {
   readonly notes: readonly string[];
   /** Null when the guest was not stopped. */
   readonly switchover: SwitchoverReport | null;
+  /** Null without a pull phase, or when it was not reached. */
+  readonly pull: PullReport | null;
   readonly predicted: null;
 };

@@ -1,6 +1,6 @@
 /** The slow, obvious twin of PageTable for property tests: sets of page numbers, no counters, no bitmaps. */
 import { laneOf, layOutBlocks, type PageBlock, type TableBlock } from './block-layout.ts';
-import type { PageGroup } from './page-table.ts';
+import type { PageGroup } from './pending-pages.ts';
 
 export class PageTableModel {
   readonly blocks: readonly TableBlock[];
@@ -11,9 +11,14 @@ export class PageTableModel {
   readonly #closed = new Set<number>();
   readonly #reading = new Set<number>();
   readonly #provisional = new Set<number>();
+  /** Withheld pages, and the sweeps since they were named. */
+  readonly withheld = new Map<number, number>();
   readonly sentBefore = new Set<number>();
   readonly namings = new Map<number, number>();
   takenAgainPages = 0;
+
+  /** Pages named this often after the first time are withheld; 0 = never. */
+  hotFrom = 0;
 
   constructor(blocks: readonly PageBlock[], lanes: number) {
     this.blocks = layOutBlocks(blocks);
@@ -23,7 +28,14 @@ export class PageTableModel {
   name(global: number, isZero: boolean): boolean {
     this.namings.set(global, (this.namings.get(global) ?? 0) + 1);
     const block = this.#blockOf(global);
-    if (block.side || this.pending.has(global)) return false;
+    if (block.side) return false;
+    const isHot = this.hotFrom > 0 && this.#dirtyCount(global) >= this.hotFrom;
+    if (this.withheld.has(global) || (isHot && this.pending.has(global))) {
+      this.pending.delete(global);
+      this.withheld.set(global, 0);
+      return false;
+    }
+    if (this.pending.has(global)) return false;
     const isSpared = this.spared.has(global);
     if (!isSpared && isZero && block.startsZero && !this.sentBefore.has(global)) return false;
     if (this.#closed.has(global >>> 9)) {
@@ -31,13 +43,37 @@ export class PageTableModel {
       return false;
     }
     this.#release(global);
-    return true;
+    if (isHot) this.pending.delete(global);
+    if (isHot) this.withheld.set(global, 0);
+    return !isHot;
   }
 
   #release(page: number): void {
+    this.withheld.delete(page);
     this.spared.delete(page);
     this.stale.delete(page);
     this.pending.add(page);
+  }
+
+  cool(sweepsMin: number, sweepsMax: number): void {
+    for (const [page, quiet] of this.withheld) {
+      if (quiet + 1 > Math.min(sweepsMax, Math.max(sweepsMin, this.#dirtyCount(page)))) this.#release(page);
+      else this.withheld.set(page, quiet + 1);
+    }
+  }
+
+  release(): void {
+    this.hotFrom = 0;
+    for (const page of this.withheld.keys()) this.#release(page);
+  }
+
+  /** Single pages that the destination does not have as it should, ascending. */
+  left(): number[] {
+    return [...this.pending, ...this.withheld.keys(), ...this.stale].sort((a, b) => a - b);
+  }
+
+  #dirtyCount(global: number): number {
+    return Math.min(255, (this.namings.get(global) ?? 1) - 1);
   }
 
   closeAll(): void {
@@ -99,12 +135,15 @@ export class PageTableModel {
   }
 
   pendingOf(lane: number, group: PageGroup): number[] {
-    const isWanted = (page: number) => group === 'all' || (group === 'dirtied') === this.namings.get(page)! > 1;
-    return [...this.pending].filter((page) => laneOf(page, this.lanes) === lane && isWanted(page));
+    const stirred = new Set([...this.withheld.keys()].map((page) => page >>> 9));
+    const isWanted = (page: number) =>
+      group === 'calm' ? !stirred.has(page >>> 9) : (group === 'dirtied') === this.namings.get(page)! > 1;
+    const ofLane = [...this.pending].filter((page) => laneOf(page, this.lanes) === lane);
+    return ofLane.filter((page) => group === 'all' || isWanted(page));
   }
 
   get skippedZeroPages(): number {
-    const waits = (page: number) => this.pending.has(page) || this.spared.has(page);
+    const waits = (page: number) => this.pending.has(page) || this.spared.has(page) || this.withheld.has(page);
     const isSkipped = (page: number) => !waits(page) && !this.sentBefore.has(page);
     return [...this.namings.keys()].filter((page) => isSkipped(page) && !this.#blockOf(page).side).length;
   }

@@ -8,33 +8,23 @@
  * Invariants (checkInvariants):
  * - R1: a page named by the feed is pending until takeRuns hands it to its lane *after* that naming, or spared (R4, `spared-pages.ts`). The
  *   lane reads the content later than that, so what it reads is at least as new as the naming.
- * - A page that was named, is neither pending nor spared and was never taken is zero at the destination too (R6), or lies
+ * - A page that was named, does not wait (pending, spared or withheld) and was never taken is zero at the destination too (R6), or lies
  *   in a side block.
- * - The counters equal what the bitmaps say; side blocks and the gaps between blocks are never pending or spared.
+ * - A withheld page (`hot-pages.ts`) is one that would be pending but for its dirty count; it comes back by coolWithheld or
+ *   releaseWithheld, or is left to the pull phase (leftRuns).
+ * - The counters equal what the bitmaps say; side blocks and the gaps between blocks never wait.
  */
 import { assert } from '../base/assert.ts';
-import {
-  countSetBits,
-  maskOfWord,
-  nextClearBit,
-  nextOtherBitWhere,
-  nextSetBit,
-  nextSetBitWhere,
-  popCount,
-} from './bitmap.ts';
+import { countSetBits, maskOfWord, nextClearBit, nextSetBit, popCount } from './bitmap.ts';
 import { PagesError } from './errors.ts';
 import { layOutBlocks, type PageBlock, type TableBlock } from './block-layout.ts';
+import { HotPages } from './hot-pages.ts';
 import { CHUNK_PAGES, LANES_MAX } from './limits.ts';
+import { PendingPages, type PageGroup } from './pending-pages.ts';
 import { SparedPages } from './spared-pages.ts';
 
 /** In place of a lane number: no lane carries the chunk. */
 const NO_LANE = 255;
-
-/**
- * Pending pages as MPLM divides them: `neverDirtied` were named once, as every page is by the first sweep; `dirtied` were
- * named again, so the guest has written to them since the migration began.
- */
-export type PageGroup = 'all' | 'neverDirtied' | 'dirtied';
 
 export class PageTable {
   readonly blocks: readonly TableBlock[];
@@ -44,34 +34,21 @@ export class PageTable {
   /** Pages of all blocks. */
   readonly totalPages: number;
 
-  readonly #pending: Uint32Array;
+  readonly #pending: PendingPages;
   readonly #spared: SparedPages;
-  readonly #sentBefore: Uint32Array;
   readonly #everNamed: Uint32Array;
   readonly #dirtyCounts: Uint8Array;
-  /** Named after the first time: dirtyCounts > 0, as a bitmap. */
-  readonly #dirtied: Uint32Array;
+  readonly #hot: HotPages;
   readonly #laneOfChunk: Uint8Array;
   readonly #startsZeroOfChunk: Uint8Array;
-  readonly #pendingOfChunk: Uint16Array;
-  readonly #pendingOfLane: Float64Array;
-  readonly #dirtiedOfChunk: Uint16Array;
-  readonly #dirtiedOfLane: Float64Array;
   readonly #byName: ReadonlyMap<string, TableBlock>;
 
-  #pendingPages = 0;
-  #pendingDirtiedPages = 0;
   #namedPages = 0;
   #renamings = 0;
   #pendingNamings = 0;
   #skippedZeroPages = 0;
-  #unsentPending = 0;
   #releasedPages = 0;
-  #takenPages = 0;
-  #takenAgainPages = 0;
-  // Where a takeRuns stands: u32 written so far, pages it may still take.
-  #outCount = 0;
-  #pagesLeft = 0;
+  #withheldNamings = 0;
 
   /** Blocks in the order of the stream's block list, which is the order in which QEMU visits them. Throws PagesError. */
   constructor(blocks: readonly PageBlock[], lanes: number) {
@@ -83,18 +60,13 @@ export class PageTable {
     const chunks = last === undefined ? 0 : last.firstPage / CHUNK_PAGES + Math.ceil(last.pageCount / CHUNK_PAGES);
     this.spanPages = chunks * CHUNK_PAGES;
     this.totalPages = this.blocks.reduce((sum, block) => sum + block.pageCount, 0);
-    this.#pending = new Uint32Array(this.spanPages / 32);
     this.#spared = new SparedPages(this.spanPages);
-    this.#sentBefore = new Uint32Array(this.spanPages / 32);
     this.#everNamed = new Uint32Array(this.spanPages / 32);
     this.#dirtyCounts = new Uint8Array(this.spanPages);
-    this.#dirtied = new Uint32Array(this.spanPages / 32);
+    this.#hot = new HotPages(this.spanPages);
     this.#laneOfChunk = new Uint8Array(chunks);
     this.#startsZeroOfChunk = new Uint8Array(chunks);
-    this.#pendingOfChunk = new Uint16Array(chunks);
-    this.#pendingOfLane = new Float64Array(lanes);
-    this.#dirtiedOfChunk = new Uint16Array(chunks);
-    this.#dirtiedOfLane = new Float64Array(lanes);
+    this.#pending = new PendingPages(lanes, this.#laneOfChunk, this.#hot);
     for (const block of this.blocks) {
       const first = block.firstPage / CHUNK_PAGES;
       for (let chunk = first; chunk < first + Math.ceil(block.pageCount / CHUNK_PAGES); chunk++) {
@@ -105,7 +77,7 @@ export class PageTable {
   }
 
   get pendingPages(): number {
-    return this.#pendingPages;
+    return this.#pending.pages;
   }
 
   /** Pages that wait but are not handed out, because the guest may do without them (R4). */
@@ -125,7 +97,7 @@ export class PageTable {
 
   /** Of pendingPages, those that were named once only. */
   get pendingNeverDirtiedPages(): number {
-    return this.#pendingPages - this.#pendingDirtiedPages;
+    return this.#pending.pages - this.#pending.dirtiedPages;
   }
 
   /** Pages that the feed named at least once, side blocks included. */
@@ -150,28 +122,39 @@ export class PageTable {
 
   /** Pages handed to lanes so far, repeats included. */
   get takenPages(): number {
-    return this.#takenPages;
+    return this.#pending.takenPages;
   }
 
   /** Of takenPages, those that had been handed out before. */
   get takenAgainPages(): number {
-    return this.#takenAgainPages;
+    return this.#pending.takenAgainPages;
   }
 
   /** Of pendingPages, those that were never handed to a lane. */
   get unsentPendingPages(): number {
-    return this.#unsentPending;
+    return this.#pending.unsentPages;
   }
 
   pendingPagesOfLane(lane: number, group: PageGroup = 'all'): number {
-    const all = this.#pendingOfLane[lane] ?? 0;
-    if (group === 'all') return all;
-    const dirtied = this.#dirtiedOfLane[lane] ?? 0;
-    return group === 'dirtied' ? dirtied : all - dirtied;
+    return this.#pending.pagesOfLane(lane, group);
+  }
+
+  /** Pages that are kept back because the guest keeps writing to them. */
+  get withheldPages(): number {
+    return this.#hot.pages;
+  }
+
+  /** Namings that made a page withheld that was neither pending nor withheld. */
+  get withheldNamings(): number {
+    return this.#withheldNamings;
   }
 
   isPending(global: number): boolean {
-    return ((this.#pending[global >>> 5] ?? 0) & (1 << (global & 31))) !== 0;
+    return (this.#pending.word(global >>> 5) & (1 << (global & 31))) !== 0;
+  }
+
+  isWithheld(global: number): boolean {
+    return this.#hot.isWithheld(global);
   }
 
   isSpared(global: number): boolean {
@@ -184,7 +167,7 @@ export class PageTable {
   }
 
   wasSent(global: number): boolean {
-    return ((this.#sentBefore[global >>> 5] ?? 0) & (1 << (global & 31))) !== 0;
+    return (this.#pending.sentWord(global >>> 5) & (1 << (global & 31))) !== 0;
   }
 
   /** How often a page was named after the first time, at most 255. */
@@ -225,62 +208,65 @@ export class PageTable {
     if (known) {
       this.#renamings++;
       if (this.#dirtyCounts[global]! < 255) this.#dirtyCounts[global]!++;
-      if ((this.#dirtied[word]! & bit) === 0) {
-        this.#dirtied[word]! |= bit;
-        if ((this.#pending[word]! & bit) !== 0) this.#countDirtied(chunk, 1);
-      }
+      this.#pending.setDirtied(word, bit);
     } else {
       this.#everNamed[word]! |= bit;
       this.#namedPages++;
     }
-    if (this.#laneOfChunk[chunk] === NO_LANE || (this.#pending[word]! & bit) !== 0) return false;
+    if (this.#laneOfChunk[chunk] === NO_LANE) return false;
+    if ((this.#hot.word(word) & bit) !== 0) {
+      this.#hot.stir(global);
+      return false;
+    }
+    const isHot = this.#hot.isHot(this.#dirtyCounts[global]!);
+    if ((this.#pending.word(word) & bit) !== 0) {
+      if (isHot) this.#pending.remove(word, bit);
+      if (isHot) this.#hot.add(global);
+      return false;
+    }
     const isClosed = this.#spared.isClosed(chunk);
     if ((this.#spared.word(word) & bit) !== 0) {
+      if (isClosed) return false;
       // Named after the report began: the guest has written to it since.
-      if (!isClosed) this.#release(word, bit, chunk);
-    } else {
-      if ((this.#sentBefore[word]! & bit) === 0) {
-        if (isZero && this.#startsZeroOfChunk[chunk] === 1) {
-          if (!known) this.#skippedZeroPages++;
-          return false;
-        }
-        if (known) this.#skippedZeroPages--;
+      this.#spared.remove(word, bit);
+    } else if ((this.#pending.sentWord(word) & bit) === 0) {
+      if (isZero && this.#startsZeroOfChunk[chunk] === 1) {
+        if (!known) this.#skippedZeroPages++;
+        return false;
       }
-      if (isClosed) this.#spared.add(word, bit);
-      else this.#addPending(word, bit, chunk);
+      if (known) this.#skippedZeroPages--;
     }
-    if (isClosed) return false;
+    return this.#mustWait(global, isHot, isClosed);
+  }
+
+  /** What is named now and did not wait before waits as what it is; returns whether it is pending. Hot: no allocation. */
+  #mustWait(global: number, isHot: boolean, isClosed: boolean): boolean {
+    const word = global >>> 5;
+    const bit = 1 << (global & 31);
+    if (isClosed) {
+      this.#spared.add(word, bit);
+      return false;
+    }
+    if (isHot) {
+      this.#hot.add(global);
+      this.#withheldNamings++;
+      return false;
+    }
+    this.#pending.add(word, bit);
     this.#pendingNamings++;
     return true;
   }
 
-  /** Makes the pages of these bits of one word pending. Hot: no allocation. */
-  #addPending(word: number, bits: number, chunk: number): void {
-    const pages = popCount(bits);
-    this.#pending[word]! |= bits;
-    this.#pendingOfChunk[chunk]! += pages;
-    this.#pendingOfLane[this.#laneOfChunk[chunk]!]! += pages;
-    this.#pendingPages += pages;
-    this.#unsentPending += popCount(bits & ~this.#sentBefore[word]!);
-    this.#countDirtied(chunk, popCount(bits & this.#dirtied[word]!));
-  }
-
   /** Spared pages of one word become pending. Hot: no allocation. */
-  #release(word: number, bits: number, chunk: number): void {
+  #release(word: number, bits: number): void {
     this.#spared.remove(word, bits);
-    this.#addPending(word, bits, chunk);
-  }
-
-  /** So many pages of a carried chunk joined (or left, when negative) the pending pages of the dirtied group. Hot. */
-  #countDirtied(chunk: number, pages: number): void {
-    this.#dirtiedOfChunk[chunk]! += pages;
-    this.#dirtiedOfLane[this.#laneOfChunk[chunk]!]! += pages;
-    this.#pendingDirtiedPages += pages;
+    this.#pending.add(word, bits);
+    this.#releasedPages += popCount(bits);
   }
 
   /**
    * Takes up to maxPages pending pages of a lane and group, going round memory from `cursor`, as pairs [first global page,
-   * page count] in `out` from index `start` on, and returns the index after the last. From here on they count as sent, and
+   * page count] in `out` from index `outStart` on, and returns the index after the last. From here on they count as sent, and
    * the caller must have their content read later than now. A run stays within one 2 MiB chunk, hence within one block and
    * one lane. The cursor to go on from is the end of the last run, `out[n - 2] + out[n - 1]`. Hot: no allocation.
    */
@@ -292,79 +278,60 @@ export class PageTable {
     group: PageGroup = 'all',
     outStart = 0,
   ): number {
-    if (maxPages <= 0 || this.pendingPagesOfLane(lane, group) === 0) return outStart;
-    const chunks = this.#laneOfChunk.length;
-    const start = (cursor >>> 9) % chunks;
-    let chunk = start + ((lane - (start % this.lanes) + this.lanes) % this.lanes);
-    let from = chunk === start ? cursor & (CHUNK_PAGES - 1) : 0;
-    this.#outCount = outStart;
-    this.#pagesLeft = maxPages;
-    // One visit more than the lane has chunks: the first chunk is seen again for what lies before the cursor.
-    for (let visits = Math.ceil(chunks / this.lanes) + 1; visits > 0; visits--) {
-      if (chunk >= chunks) {
-        chunk = lane;
-        from = 0;
+    return this.#pending.takeRuns(lane, cursor, maxPages, out, group, outStart);
+  }
+
+  // --- hot pages ----------------------------------------------------------------------------------------------------
+
+  /** From now on a page that is named this many times after the first is kept back; 0 = never. */
+  withholdFrom(dirtyCount: number): void {
+    this.#hot.hotFrom = dirtyCount === 0 ? Infinity : dirtyCount;
+  }
+
+  /**
+   * A sweep has ended: pages that were left out by as many sweeps as they had been dirtied, but at least and at most so many, are
+   * pending again. Returns how many.
+   */
+  coolWithheld(sweepsMin: number, sweepsMax: number): number {
+    let cooled = 0;
+    for (let page = this.#hot.next(0, this.spanPages); page < this.spanPages;) {
+      if (this.#hot.quiet(page) > Math.min(sweepsMax, Math.max(sweepsMin, this.#dirtyCounts[page]!))) {
+        this.#unwithhold(page);
+        cooled++;
       }
-      if (this.#laneOfChunk[chunk] === lane && this.#pendingInChunk(chunk, group) > 0) {
-        this.#takeFromChunk(chunk, from, group, out);
-        if (this.#pagesLeft === 0 || this.#outCount + 2 > out.length) break;
-      }
-      chunk += this.lanes;
-      from = 0;
+      page = this.#hot.next(page + 1, this.spanPages);
     }
-    return this.#outCount;
+    return cooled;
   }
 
-  #pendingInChunk(chunk: number, group: PageGroup): number {
-    const all = this.#pendingOfChunk[chunk]!;
-    if (group === 'all') return all;
-    return group === 'dirtied' ? this.#dirtiedOfChunk[chunk]! : all - this.#dirtiedOfChunk[chunk]!;
-  }
-
-  #takeFromChunk(chunk: number, from: number, group: PageGroup, out: Uint32Array): void {
-    const end = (chunk + 1) * CHUNK_PAGES;
-    let page = chunk * CHUNK_PAGES + from;
-    while (this.#pagesLeft > 0 && this.#outCount + 2 <= out.length) {
-      const first = this.#nextPending(group, page, end);
-      if (first === end) return;
-      const after = this.#endOfRun(group, first, Math.min(end, first + this.#pagesLeft));
-      const dirtied = this.#markTaken(first, after);
-      const taken = after - first;
-      this.#pendingOfChunk[chunk]! -= taken;
-      this.#pendingOfLane[this.#laneOfChunk[chunk]!]! -= taken;
-      this.#pendingPages -= taken;
-      if (dirtied > 0) this.#countDirtied(chunk, -dirtied);
-      this.#takenPages += taken;
-      this.#pagesLeft -= taken;
-      out[this.#outCount++] = first;
-      out[this.#outCount++] = taken;
-      page = after;
+  /** Everything that was kept back is pending, and nothing is kept back any more. */
+  releaseWithheld(): void {
+    this.#hot.hotFrom = Infinity;
+    for (let page = this.#hot.next(0, this.spanPages); page < this.spanPages;) {
+      this.#unwithhold(page);
+      page = this.#hot.next(page, this.spanPages);
     }
   }
 
-  #nextPending(group: PageGroup, from: number, end: number): number {
-    if (group === 'all') return nextSetBit(this.#pending, from, end);
-    return nextSetBitWhere(this.#pending, this.#dirtied, group === 'dirtied' ? -1 : 0, from, end);
+  #unwithhold(global: number): void {
+    this.#hot.remove(global);
+    this.#pending.add(global >>> 5, 1 << (global & 31));
   }
 
-  #endOfRun(group: PageGroup, from: number, end: number): number {
-    if (group === 'all') return nextClearBit(this.#pending, from, end);
-    return nextOtherBitWhere(this.#pending, this.#dirtied, group === 'dirtied' ? -1 : 0, from, end);
-  }
-
-  /** Returns how many of the pages are of the dirtied group. */
-  #markTaken(first: number, after: number): number {
-    let dirtied = 0;
-    for (let index = first >>> 5; index <= (after - 1) >>> 5; index++) {
-      const mask = maskOfWord(index, first, after);
-      const again = popCount(this.#sentBefore[index]! & mask);
-      this.#takenAgainPages += again;
-      this.#unsentPending -= popCount(mask) - again;
-      dirtied += popCount(this.#dirtied[index]! & mask);
-      this.#pending[index]! &= ~mask;
-      this.#sentBefore[index]! |= mask;
+  /**
+   * What the destination does not have, pending or withheld, or has with a content that nobody may see, as pairs [first global
+   * page, page count], cut at chunks.
+   */
+  leftRuns(): Uint32Array<ArrayBuffer> {
+    const left = this.#pending.mapWords((word) => this.#hot.word(word) | this.#spared.staleWord(word));
+    const runs: number[] = [];
+    for (let page = nextSetBit(left, 0, this.spanPages); page < this.spanPages;) {
+      const chunkEnd = ((page >>> 9) + 1) * CHUNK_PAGES;
+      const after = nextClearBit(left, page, chunkEnd);
+      runs.push(page, after - page);
+      page = after < this.spanPages ? nextSetBit(left, after, this.spanPages) : after;
     }
-    return dirtied;
+    return Uint32Array.from(runs);
   }
 
   // --- R4: pages that the guest may do without ---------------------------------------------------------------------
@@ -386,23 +353,17 @@ export class PageTable {
   /** A report on these chunks begins now (the time t of R4): what waits in them is spared until it has come. */
   beginReport(firstPage: number, pages: number): void {
     for (let chunk = firstPage >>> 9; chunk < (firstPage + pages) / CHUNK_PAGES; chunk++) {
-      if (this.#pendingOfChunk[chunk]! > 0) this.#spareChunk(chunk);
+      if (this.#pending.pagesOfChunk(chunk) > 0) this.#spareChunk(chunk);
       this.#spared.begin(chunk);
     }
   }
 
   #spareChunk(chunk: number): void {
     for (let word = chunk * 16; word < (chunk + 1) * 16; word++) {
-      const bits = this.#pending[word]!;
+      const bits = this.#pending.word(word);
       this.#spared.add(word, bits);
-      this.#unsentPending -= popCount(bits & ~this.#sentBefore[word]!);
-      this.#pending[word] = 0;
+      this.#pending.remove(word, bits);
     }
-    const pages = this.#pendingOfChunk[chunk]!;
-    this.#pendingOfLane[this.#laneOfChunk[chunk]!]! -= pages;
-    this.#pendingPages -= pages;
-    this.#pendingOfChunk[chunk] = 0;
-    this.#countDirtied(chunk, -this.#dirtiedOfChunk[chunk]!);
   }
 
   /**
@@ -415,23 +376,17 @@ export class PageTable {
       for (let word = chunk * 16; word < (chunk + 1) * 16; word++) {
         const waiting = this.#spared.word(word);
         const left = waiting & (unneeded[word - (firstPage >>> 5)] ?? 0);
-        this.#releaseAsNeeded(word, waiting & ~left, chunk);
-        if (isProof) this.#spared.markStale(word, left & this.#sentBefore[word]!);
+        this.#release(word, waiting & ~left);
+        if (isProof) this.#spared.markStale(word, left & this.#pending.sentWord(word));
       }
     }
-  }
-
-  #releaseAsNeeded(word: number, bits: number, chunk: number): void {
-    if (bits === 0) return;
-    this.#release(word, bits, chunk);
-    this.#releasedPages += popCount(bits);
   }
 
   /** Makes everything pending that is spared without proof. */
   settle(): void {
     for (const chunk of this.#spared.unproven()) {
       for (let word = chunk * 16; word < (chunk + 1) * 16; word++) {
-        this.#releaseAsNeeded(word, this.#spared.word(word), chunk);
+        this.#release(word, this.#spared.word(word));
       }
     }
   }
@@ -450,7 +405,7 @@ export class PageTable {
         for (let word = first >>> 5; word <= (after - 1) >>> 5; word++) {
           const mask = maskOfWord(word, first, after);
           this.#spared.clearStale(word, mask);
-          this.#sentBefore[word]! &= ~mask;
+          this.#pending.forgetSent(word, mask);
         }
         out[count++] = first;
         out[count++] = after - first;
@@ -462,18 +417,10 @@ export class PageTable {
 
   /** Throws AssertionError unless counters and bitmaps agree. Slow: for tests. */
   checkInvariants(): void {
-    assert(countSetBits(this.#pending) === this.#pendingPages, 'pendingPages counts the pending bits');
+    this.#pending.checkInvariants();
     assert(this.#spared.isSound(), 'spared and stale pages are counted');
-    let unsent = 0;
-    for (let page = 0; page < this.spanPages; page++) if (this.isPending(page) && !this.wasSent(page)) unsent++;
-    assert(unsent === this.unsentPendingPages, 'unsentPendingPages counts the pending pages never sent');
+    assert(this.#hot.isSound(), 'withheld pages are counted');
     assert(countSetBits(this.#everNamed) === this.#namedPages, 'namedPages counts the named bits');
-    assert(
-      this.#pendingOfLane.reduce((sum, count) => sum + count, 0) === this.#pendingPages,
-      'the lanes share out all pending pages',
-    );
-    const perChunk = new Uint16Array(this.#laneOfChunk.length);
-    const dirtiedPerChunk = new Uint16Array(this.#laneOfChunk.length);
     const carried = new Uint8Array(this.spanPages);
     for (const block of this.blocks) {
       if (!block.side) carried.fill(1, block.firstPage, block.firstPage + block.pageCount);
@@ -481,23 +428,14 @@ export class PageTable {
     let skipped = 0;
     for (let page = 0; page < this.spanPages; page++) {
       const named = (this.#everNamed[page >>> 5]! & (1 << (page & 31))) !== 0;
-      const waits = this.isPending(page) || this.isSpared(page);
-      if (this.isPending(page)) perChunk[page >>> 9]!++;
-      assert(!(this.isPending(page) && this.isSpared(page)), 'what is spared is not pending');
-      assert(carried[page] === 1 || !(waits || this.wasSent(page)), 'only carried pages are sent');
-      assert(named || !(waits || this.wasSent(page)), 'only named pages are sent');
-      if (named && carried[page] === 1 && !waits && !this.wasSent(page)) skipped++;
-      const isDirtied = (this.#dirtied[page >>> 5]! & (1 << (page & 31))) !== 0;
-      assert(isDirtied === this.dirtyCount(page) > 0, 'dirtied says which dirty counts are not 0');
-      if (this.isPending(page) && isDirtied) dirtiedPerChunk[page >>> 9]!++;
+      const kinds = [this.isPending(page), this.isSpared(page), this.isWithheld(page)].filter(Boolean).length;
+      const isKnown = kinds > 0 || this.wasSent(page);
+      assert(kinds <= 1, 'a page waits in one way only');
+      assert(carried[page] === 1 || !isKnown, 'only carried pages are sent');
+      assert(named || !isKnown, 'only named pages are sent');
+      assert(this.#pending.isDirtied(page) === this.dirtyCount(page) > 0, 'dirtied says which dirty counts are not 0');
+      if (named && carried[page] === 1 && !isKnown) skipped++;
     }
     assert(skipped === this.#skippedZeroPages, 'a named page waits, was sent, or is skipped as zero');
-    for (const [chunk, count] of perChunk.entries()) {
-      assert(this.#pendingOfChunk[chunk] === count, `pending count of chunk ${chunk}`);
-      assert(this.#dirtiedOfChunk[chunk] === dirtiedPerChunk[chunk], `pending dirtied pages of chunk ${chunk}`);
-    }
-    const sum = (counts: Iterable<number>): number => [...counts].reduce((total, count) => total + count, 0);
-    assert(sum(dirtiedPerChunk) === this.#pendingDirtiedPages, 'pendingDirtiedPages counts them');
-    assert(sum(this.#dirtiedOfLane) === this.#pendingDirtiedPages, 'the lanes share out the dirtied pages');
   }
 }

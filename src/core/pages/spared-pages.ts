@@ -97,6 +97,10 @@ export class SparedPages {
     return this.#spared[word]!;
   }
 
+  staleWord(word: number): number {
+    return this.#stale[word]!;
+  }
+
   /** Hot: no allocation. */
   add(word: number, bits: number): void {
     this.#pages += popCount(bits & ~this.#spared[word]!);

@@ -3,6 +3,8 @@ import type { MigrationOptions } from '../model/migration.ts';
 import type { PageTable } from '../pages/page-table.ts';
 import { createAuto } from './auto.ts';
 import { createMplm } from './mplm.ts';
+import { createDsm } from './dsm.ts';
+import { createPostcopy } from './postcopy.ts';
 import { createPrecopy } from './precopy.ts';
 import type { Strategy } from './strategy.ts';
 
@@ -17,5 +19,9 @@ export function createStrategy(options: StrategyOptions, table: PageTable): Stra
       return createMplm(table, options);
     case 'auto':
       return createAuto(table, options);
+    case 'dsm':
+      return createDsm(table, options);
+    case 'postcopy':
+      return createPostcopy(table);
   }
 }

@@ -6,9 +6,10 @@ import { plantedMistakes, runInterleaving, type InterleavingOptions } from './in
 
 const schedules: fc.Arbitrary<InterleavingOptions> = fc.record({
   seed: fc.nat(),
-  strategy: fc.constantFrom(...strategyNames),
   lanes: fc.integer({ min: 1, max: 4 }),
   feedHold: fc.constantFrom('strict' as const, 'paced' as const),
+  strategy: fc.constantFrom(...strategyNames),
+  pull: fc.boolean(),
   writesMax: fc.integer({ min: 0, max: 16 }),
   hotPages: fc.integer({ min: 1, max: 1500 }),
   zeroShare: fc.constantFrom(0, 0.1, 0.5, 0.9),
@@ -38,6 +39,7 @@ test('whatever the order of steps, it ends and the destination equals the source
 for (const planted of plantedMistakes) {
   test(`a planted mistake is found: ${planted}`, () => {
     let found = 0;
+    const isPull = planted === 'withheld pages are not left to be pulled';
     for (let seed = 0; seed < 3000 && found === 0; seed++) {
       const feedHold = seed % 2 === 0 ? 'strict' : 'paced';
       const rest = {
@@ -47,9 +49,10 @@ for (const planted of plantedMistakes) {
         maxBandwidthBytesPerSecond: null,
         prune: seed % 4 !== 3,
         zeroesOnFree: seed % 3 === 0,
+        strategy: isPull ? ('dsm' as const) : strategyNames[seed % strategyNames.length]!,
+        pull: isPull,
       };
-      const strategy = strategyNames[seed % strategyNames.length]!;
-      const { wrongPages } = runInterleaving({ seed, strategy, lanes: 1 + (seed % 3), feedHold, planted, ...rest });
+      const { wrongPages } = runInterleaving({ seed, lanes: 1 + (seed % 3), feedHold, planted, ...rest });
       if (wrongPages.length > 0) found++;
     }
     assert.ok(found > 0, 'no schedule showed it');

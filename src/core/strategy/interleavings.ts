@@ -23,14 +23,16 @@ export const plantedMistakes = [
   'the guest was asked before its answer counts',
   'cache counts as free in the last report',
   'pruned pages that were sent are not zeroed',
+  'withheld pages are not left to be pulled',
 ] as const;
 export type PlantedMistake = (typeof plantedMistakes)[number];
 
 export type InterleavingOptions = {
   readonly seed: number;
-  readonly strategy: StrategyName;
   readonly lanes: number;
   readonly feedHold: 'strict' | 'paced';
+  readonly strategy: StrategyName;
+  readonly pull: boolean;
   /** Pages that the guest writes per step at most. */
   readonly writesMax: number;
   /** Writes fall on so many pages. */
@@ -129,6 +131,7 @@ class World {
         { strategy: options.strategy, downtimeTargetMs, maxRounds, intervalMs: 1 + this.random.below(300) },
         this.table,
       ),
+      pull: options.pull,
       feedHold: options.feedHold,
       downtimeTargetMs,
       maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
@@ -171,6 +174,20 @@ class World {
       return this.qemu.hasEnded && this.#socket.length === 0 && this.table.pendingPages === 0;
     }
     return this.orders.drained;
+  }
+
+  /** After the end: the destination pulls what is left from the guest that stands still. */
+  pullTheRest(): void {
+    const { pull, planted } = this.options;
+    if (!pull) return;
+    const runs = this.table.leftRuns();
+    for (let at = 0; at < runs.length; at += 2) {
+      for (let global = runs[at]!; global < runs[at]! + runs[at + 1]!; global++) {
+        if (planted === 'withheld pages are not left to be pulled' && this.table.isWithheld(global)) continue;
+        const page = this.#pageOf.get(global)!;
+        this.destination[page] = this.guest.memory[page]!;
+      }
+    }
   }
 
   wrongPages(): number[] {
@@ -350,6 +367,7 @@ export function runInterleaving(options: InterleavingOptions): InterleavingResul
     steps++;
   }
   world.table.checkInvariants();
+  world.pullTheRest();
   const { switchover, rounds } = world.scheduler.snapshot(steps);
   const ended = steps < STEPS_MAX;
   const { zeroedPages } = world;

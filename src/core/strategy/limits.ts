@@ -43,6 +43,8 @@ export const BOUND_SLACK = 1.05;
 export const STOP_DELAY_MS = 100;
 /** The same for a promised time: as long as that may take, and not only usually. */
 export const BOUND_STOP_MS = 200;
+/** What may be in flight when a guest with a pull phase is stopped: it arrives while QEMU stops and writes its devices. */
+export const STOP_IN_FLIGHT_MS = 5;
 /** Stopping, device state, round trips: the downtime of a guest that leaves nothing. The pump corrects it. */
 export const FIXED_DOWNTIME_MS = 60;
 /** After so many syncs the guest has shown how much it writes when it writes least. */

@@ -30,6 +30,7 @@ export function createPrecopy(table: PageTable, options: PrecopyOptions): Strate
       return count;
     },
     decide: (moment) => {
+      if (moment.at === 'sweepEnd') return null;
       const { predictedDowntimeMs } = moment;
       if (predictedDowntimeMs !== null && predictedDowntimeMs <= options.downtimeTargetMs) return 'downtime target met';
       return moment.at === 'roundEnd' ? atRoundEnd(moment) : null;

@@ -15,6 +15,7 @@ function setUp(options: Partial<SchedulerOptions> = {}): { table: PageTable; sch
     maxBandwidthBytesPerSecond: null,
     batchPages: 256,
     prune: false,
+    pull: false,
     nowMs: 0,
     ...options,
   });

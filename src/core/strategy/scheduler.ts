@@ -47,6 +47,8 @@ export type SchedulerOptions = {
   readonly prune: boolean;
   /** Pages of one question to it, a multiple of 512. */
   readonly reportPages?: number;
+  /** What is left when the guest stops is pulled by the destination; lanes send nothing more. */
+  readonly pull: boolean;
 };
 
 /** What a lane says when it has read and framed a batch. */
@@ -109,7 +111,8 @@ export class Scheduler {
   /** Per lane, the batches not yet sent: their round, and how many of their pages had been sent before. */
   readonly #unsent: { roundIndex: number; againPages: number }[][];
 
-  #guest: 'running' | 'stopping' | 'stopped' = 'running';
+  /** `draining`: to be stopped as soon as little is in flight. `stopping`: QEMU has the order. */
+  #guest: 'running' | 'draining' | 'stopping' | 'stopped' = 'running';
   #feedHasEnded = false;
   #switchover: (SwitchoverReport & { readonly reason: SwitchoverReason }) | null = null;
   #fixedDowntimeMs = limits.FIXED_DOWNTIME_MS;
@@ -171,6 +174,7 @@ export class Scheduler {
     this.#guest = 'stopped';
     this.#pruning.guestStopped();
     this.#strategy.guestStops();
+    if (!this.#options.pull) this.#table.releaseWithheld();
     this.#feed.open();
     this.#log.close(this.#table.renamings, nowMs, 'stopAndCopy');
   }
@@ -217,6 +221,8 @@ export class Scheduler {
    * now: nothing is pending, the window is full, or the bandwidth is used up. Its content must be read after this call.
    */
   nextBatch(lane: number, nowMs: number, out: Uint32Array): number {
+    // From the order to stop on what is left is pulled: what is on its way then would only hold up the device state.
+    if (this.#guest !== 'running' && this.#options.pull) return 0;
     if (!this.#link.isOpen(lane) || this.#table.pendingPagesOfLane(lane) === 0 || !this.#bucket.isOpen(nowMs)) return 0;
     this.#link.pass(this.#table.pendingPages > 0, nowMs);
     const capped = Math.floor(this.#bucket.pagesMax(this.#link.wireBytesPerPage));
@@ -237,6 +243,7 @@ export class Scheduler {
    */
   nextZeroBatch(lane: number, out: Uint32Array): number {
     if (this.#table.stalePages === 0 || !this.#link.isOpen(lane)) return 0;
+    if (this.#guest !== 'running' && this.#options.pull) return 0;
     const count = this.#table.takeZeroRuns(lane, out);
     if (count === 0) return 0;
     this.#unsent[lane]!.push({ roundIndex: this.#log.openIndex, againPages: Infinity });
@@ -275,12 +282,16 @@ export class Scheduler {
       if (!sweep.first) this.#noteDirtyRate(sweep.sinceMs);
     }
     if (this.#strategy.isBounded) this.#keepBound(nowMs);
+    if (this.#guest === 'draining') this.#stopWhenDrained();
+    if (sweep !== null && this.#guest === 'running') this.#consider(this.#moment('sweepEnd', nowMs), nowMs);
     if (this.#guest === 'running') {
       if (this.#options.feedHold === 'paced') {
         if (sweep !== null) this.#atRoundEnd(nowMs);
       } else if (this.#feed.phase === 'held') this.#whileHeld(nowMs);
     }
-    const drained = this.#feedHasEnded && this.#backlogPages() === 0 && this.#table.stalePages === 0;
+    const { pull } = this.#options;
+    const leftPages = pull ? this.#link.inFlightPages : this.#backlogPages() + this.#table.stalePages;
+    const drained = this.#feedHasEnded && leftPages === 0;
     if (drained && !this.#hasClosedRounds) {
       this.#hasClosedRounds = true;
       this.#log.close(this.#table.renamings, nowMs);
@@ -305,9 +316,9 @@ export class Scheduler {
         zero,
         pruned: this.#options.prune ? this.#table.sparedPages : null,
         delta: null,
-        pulled: null,
+        pulled: this.#options.pull && this.#guest === 'stopped' ? this.#waitingPages : null,
       },
-      pagesPending: this.#table.pendingPages,
+      pagesPending: this.#waitingPages,
       pagesInFlight: this.#link.inFlightPages,
       dirtyPagesPerSecond: this.#dirtyPagesPerSecond,
       wireBytes: this.#wireBytes,
@@ -319,12 +330,18 @@ export class Scheduler {
     };
   }
 
+  /** Pages whose newest content the destination may not have, apart from what is in flight. */
+  get #waitingPages(): number {
+    const { pendingPages, withheldPages, stalePages } = this.#table;
+    return pendingPages + withheldPages + stalePages;
+  }
+
   #backlogPages(): number {
     return this.#table.pendingPages + this.#link.inFlightPages;
   }
 
   #feedOrder(): 'read' | 'hold' {
-    if (this.#guest !== 'running') return 'read';
+    if (this.#guest === 'stopping' || this.#guest === 'stopped') return 'read';
     if (this.#pruning.holdsFeed(this.#feed.sweptPages)) return 'hold';
     if (this.#options.feedHold === 'strict') return this.#feed.phase === 'held' ? 'hold' : 'read';
     const targetPages = (this.#options.downtimeTargetMs / 2) * this.#link.pagesPerMs;
@@ -420,6 +437,14 @@ export class Scheduler {
     if (!this.#pruning.mayStop) return this.#pruning.wantFinal();
     const { predictedDowntimeMs } = this.#moment('approach', nowMs);
     this.#switchover = { reason, ...this.#switchoverAt(nowMs), expectedDowntimeMs: predictedDowntimeMs };
+    this.#guest = 'draining';
+    this.#stopWhenDrained();
+  }
+
+  /** With a pull phase nothing but the device state has to follow, which would wait for what is in flight. */
+  #stopWhenDrained(): void {
+    const { pull } = this.#options;
+    if (pull && this.#link.inFlightPages > limits.STOP_IN_FLIGHT_MS * this.#link.pagesPerMs) return;
     this.#guest = 'stopping';
     this.#strategy.guestStops();
     this.#feed.open();

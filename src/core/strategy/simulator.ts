@@ -108,6 +108,7 @@ class Simulation {
       strategy: createStrategy(options, table),
       batchPages: 256,
       prune: false,
+      pull: false,
       nowMs: 0,
     });
     this.#orders = this.#scheduler.tick(0);

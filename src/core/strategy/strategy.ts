@@ -17,6 +17,10 @@ export const switchoverReasons = [
   'time bound reached',
   'guest writes faster than the link',
   'QEMU stopped the guest by itself',
+  'few new dirty pages',
+  'consistent but for the hot pages',
+  'iterations reached their bound',
+  'first sweep ended',
 ] as const;
 export type SwitchoverReason = (typeof switchoverReasons)[number];
 
@@ -24,9 +28,10 @@ export type SwitchoverReason = (typeof switchoverReasons)[number];
 export type Moment = {
   /**
    * `approach`: what is pending will be sent by the time the guest stops. `roundEnd`: nothing is pending (`paced`: a sweep has
-   * ended). `sending`: any other time after the first sweep; only bounded strategies are asked then.
+   * ended). `sweepEnd`: the feed has named everything that was dirty, however much of it is pending. `sending`: any other time
+   * after the first sweep; only bounded strategies are asked then.
    */
-  readonly at: 'approach' | 'roundEnd' | 'sending';
+  readonly at: 'approach' | 'roundEnd' | 'sweepEnd' | 'sending';
   /** Rounds begun so far, this one included. */
   readonly round: number;
   /** Pages that would travel while the guest is stopped if it were stopped now; null when that is not known. */

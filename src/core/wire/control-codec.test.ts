@@ -32,6 +32,7 @@ const request = {
   qemuVersion: '10.0.2',
   machine: 'pc-q35-7.2',
   leaseMs: 30_000,
+  pull: false,
 };
 
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
@@ -65,7 +66,11 @@ const samples: [ControlMessage, (Uint8Array | null)?][] = [
   [{ type: 'epilogue', last: true }, bytes()],
   [{ type: 'prepared', loadMs: 1.25 }],
   [{ type: 'commit', migrationId: 'm1' }],
-  [{ type: 'active', resumeMs: 0 }],
+  [{ type: 'active', resumeMs: 0, pulling: true, pull: null }],
+  [{ type: 'active', resumeMs: 0, pulling: false, pull: { ms: 1.5, faults: 2, medianMs: 0.5, p99Ms: null } }],
+  [{ type: 'pullPages', ramSectionId: 2, last: true }, bytes(0, 0, 0, 0, 0, 0, 0, 1)],
+  [{ type: 'pull', id: 0, urgent: true }, bytes(0, 0, 0, 9, 0, 0, 0, 1)],
+  [{ type: 'pulled', id: 0, zstd: false }, bytes(1)],
   [{ type: 'done', migrationId: 'm1' }],
   [{ type: 'released', agentCpuMs: 12.5, qemuCpuMs: null }],
   [{ type: 'abort', migrationId: 'm1', code: 'CANCELLED', reason: 'by the user' }],

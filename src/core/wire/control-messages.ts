@@ -11,10 +11,14 @@
  *                        <-------------------------       prologueLoaded
  *       ... pre-copy and stop-and-copy on the lanes ...
  *       sidePart (n)     ------------------------->
+ *       pullPages (n)    ------------------------->     only with a pull phase
  *       epilogue (n)     ------------------------->
  *                        <-------------------------       prepared
  *       commit           ------------------------->
  *                        <-------------------------       active | gone
+ *       ... with a pull phase, from the epilogue on until `active` without `pulling` ...
+ *                        <-------------------------       pull (n)
+ *       pulled (n)       ------------------------->
  *       done             ------------------------->
  *                        <-------------------------       released
  *
@@ -26,7 +30,7 @@
  * they must be understood across versions.
  */
 import { z } from 'zod';
-import type { GuestWhereabouts } from '../model/migration.ts';
+import type { GuestWhereabouts, PullReport } from '../model/migration.ts';
 import { vmSpecSchema } from '../model/vm.ts';
 import {
   BLOCKS_MAX,
@@ -52,6 +56,13 @@ const durationMs = z.number().min(0).max(Number.MAX_SAFE_INTEGER);
 const cpuMs = durationMs.nullable();
 const problems = z.array(z.strictObject({ code, message: text })).max(PROBLEMS_MAX);
 
+const pullReport = z.strictObject({
+  ms: durationMs,
+  faults: z.int().min(0),
+  medianMs: durationMs.nullable(),
+  p99Ms: durationMs.nullable(),
+}) satisfies z.ZodType<PullReport>;
+
 /** Twin of ReservationRequest in app/ferry/ports.ts. The spec passes through its schema again: sizes are bytes by now. */
 export const reservationRequestSchema = z.strictObject({
   migrationId,
@@ -60,6 +71,8 @@ export const reservationRequestSchema = z.strictObject({
   qemuVersion: name,
   machine: name,
   leaseMs: z.int().min(1).max(LEASE_MS_MAX),
+  /** The guest shall run while pages are still at the source: the destination needs userfaultfd. */
+  pull: z.boolean(),
 });
 
 const helloSchema = z.object({
@@ -114,11 +127,25 @@ export const controlMessageSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('prologueLoaded') }),
   /** A legal RAM section with pages that no lane carries; may come any number of times before the epilogue. */
   z.strictObject({ type: z.literal('sidePart') }),
+  /** Pages that are left to be pulled (pull-codec.ts); everything else has been placed. The epilogue is then device state only. */
+  z.strictObject({ type: z.literal('pullPages'), ramSectionId: z.int().min(1).max(0xffff_ffff), last: z.boolean() }),
   z.strictObject({ type: z.literal('epilogue'), last: z.boolean() }),
+  /** Asks for pages (pull-codec.ts). `urgent`: the guest waits for them. */
+  z.strictObject({ type: z.literal('pull'), id: z.int().min(0), urgent: z.boolean() }),
+  /** The pages of that `pull`, all of them, in its order. */
+  z.strictObject({ type: z.literal('pulled'), id: z.int().min(0), zstd: z.boolean() }),
   z.strictObject({ type: z.literal('prepared'), loadMs: durationMs }),
   z.strictObject({ type: z.literal('commit'), migrationId }),
-  /** `resumeMs`: from receiving `commit` to the guest running. */
-  z.strictObject({ type: z.literal('active'), resumeMs: durationMs }),
+  /**
+   * `resumeMs`: from receiving `commit` to the guest running. `pulling`: pages are still at the source, which must keep them.
+   * `pull`: how the pull phase went, when it has ended.
+   */
+  z.strictObject({
+    type: z.literal('active'),
+    resumeMs: durationMs,
+    pulling: z.boolean(),
+    pull: pullReport.nullable(),
+  }),
   z.strictObject({ type: z.literal('done'), migrationId }),
   z.strictObject({ type: z.literal('released'), agentCpuMs: cpuMs, qemuCpuMs: cpuMs }),
   z.strictObject({ type: z.literal('abort'), migrationId, code, reason: text }),
@@ -143,4 +170,11 @@ export const controlMessageTypes: ReadonlySet<string> = new Set(
 );
 
 /** These carry bytes behind their JSON; every other message must not. */
-export const attachmentTypes: ReadonlySet<string> = new Set<ControlMessageType>(['prologue', 'sidePart', 'epilogue']);
+export const attachmentTypes: ReadonlySet<string> = new Set<ControlMessageType>([
+  'prologue',
+  'sidePart',
+  'pullPages',
+  'epilogue',
+  'pull',
+  'pulled',
+]);

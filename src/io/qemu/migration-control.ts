@@ -36,10 +36,14 @@ export async function prepareSource(qmp: QmpClient, features: MigrationFeatures)
   });
 }
 
-/** Sets the capabilities of a QEMU that waits with `-incoming defer`. Throws QmpError. */
-export async function prepareDestination(qmp: QmpClient, features: MigrationFeatures): Promise<void> {
+/**
+ * Sets the capabilities of a QEMU that waits with `-incoming defer`. `pull`: it will run before it has all pages, which needs
+ * userfaultfd. Throws QmpError.
+ */
+export async function prepareDestination(qmp: QmpClient, features: MigrationFeatures, pull = false): Promise<void> {
   await setCapabilities(qmp, {
     events: true,
+    ...(pull ? { 'postcopy-ram': true } : {}),
     ...(features.lateBlockActivate ? { 'late-block-activate': true } : {}),
   });
 }
@@ -119,6 +123,16 @@ export async function startSource(qmp: QmpClient, socketPath: string): Promise<v
 export async function startIncoming(qmp: QmpClient, socketPath: string, features: MigrationFeatures): Promise<void> {
   const uri = `unix:${socketPath}`;
   await qmp.execute('migrate-incoming', features.exitOnError ? { uri, 'exit-on-error': false } : { uri });
+}
+
+/** A guest that has all of its pages can be moved on: puts the pull phase's capability back. Throws QmpError. */
+export async function endPull(qmp: QmpClient): Promise<void> {
+  await setCapabilities(qmp, { 'postcopy-ram': false });
+}
+
+/** Makes a destination in `postcopy-paused` listen for a stream to go on with. Throws QmpError. */
+export async function recoverIncoming(qmp: QmpClient, socketPath: string): Promise<void> {
+  await qmp.executeOob('migrate-recover', { uri: `unix:${socketPath}` });
 }
 
 /** Cancels; a migration that is not running is no error. The guest goes on if QEMU had stopped it for the migration. */

@@ -56,6 +56,7 @@ export type MigrationInfo = {
     readonly remaining: number;
     readonly total: number;
     readonly duplicate: number;
+    readonly 'postcopy-requests'?: number;
     readonly normal: number;
     readonly 'dirty-pages-rate': number;
     readonly 'dirty-sync-count': number;
@@ -152,6 +153,7 @@ export type QmpCommands = {
   migrate: Call<{ readonly uri: string }, Empty>;
   'migrate-incoming': Call<{ readonly uri: string; readonly 'exit-on-error'?: boolean }, Empty>;
   migrate_cancel: Call<undefined, Empty>;
+  'migrate-start-postcopy': Call<undefined, Empty>;
   'migrate-continue': Call<{ readonly state: MigrationStatus }, Empty>;
   'migrate-recover': Call<{ readonly uri: string }, Empty>;
   'migrate-pause': Call<undefined, Empty>;

@@ -26,6 +26,7 @@ export type MigrateOptions = CommonOptions & {
   readonly maxRounds?: number;
   readonly interval?: number;
   readonly verify?: boolean;
+  readonly pull?: boolean;
   readonly stallTimeout?: number;
   readonly events?: boolean;
 };
@@ -61,6 +62,8 @@ export function addMigrateOptions(command: Command): Command {
       durationMs,
     )
     .option('--verify', 'compare all memory on both sides while the guest is stopped')
+    .option('--pull', 'the guest may run at the destination before all of its pages are there (dsm, postcopy)')
+    .option('--no-pull', 'never (default, except for postcopy, which is nothing else)')
     .option(
       '--stall-timeout <time>',
       `abort when nothing moves for so long (default: ${stallTimeoutMs / 1000}s)`,
@@ -93,7 +96,7 @@ export async function migrate(
 }
 
 function requestOptions(options: MigrateOptions): object {
-  const { strategy, prune, keepCache, dropSlabs, compress, lanes, maxRounds, verify } = options;
+  const { strategy, prune, keepCache, dropSlabs, compress, lanes, maxRounds, verify, pull } = options;
   const given = {
     strategy,
     prune,
@@ -104,6 +107,7 @@ function requestOptions(options: MigrateOptions): object {
     maxRounds,
     verify,
     intervalMs: options.interval,
+    pull,
     maxBandwidthBytesPerSecond: options.maxBandwidth,
     downtimeTargetMs: options.downtime,
     stallTimeoutMs: options.stallTimeout,

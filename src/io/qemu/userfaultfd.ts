@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { Duplex } from 'node:stream';
 import { describeError } from '../../core/base/errors.ts';
-import { QmpClient } from '../../io/qemu/qmp-client.ts';
+import { QmpClient } from './qmp-client.ts';
 
 const TIMEOUT_MS = 10_000;
 

@@ -1,0 +1,283 @@
+/**
+ * The pull phase at the destination, around its QEMU: the switchover with pages missing, the stream that brings them, and
+ * what happens when that stream, the connection or this agent is lost.
+ *
+ *     load()      DISCARD, package; from here on QEMU may ask for pages          guestRuns()  all others may come, too
+ *     connect()   a connection to the source: the first one, or another          complete     every page is here
+ *     recover()   QEMU's stream broke (postcopy-paused), or a new agent has come
+ *
+ * What is missing is kept in a file beside the machine, so that an agent which restarts knows it: QEMU tells which of these
+ * pages it has got since.
+ */
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeError } from '../../core/base/errors.ts';
+import type { PullReport } from '../../core/model/migration.ts';
+import { layOutBlocks, type TableBlock } from '../../core/pages/block-layout.ts';
+import { PAGES_MAX } from '../../core/pages/limits.ts';
+import { postcopyDiscards, postcopyEnd, postcopyPackage } from '../../core/vmstream/postcopy-writer.ts';
+import type { MessageOf } from '../../core/wire/control-messages.ts';
+import { decodePullRuns, encodePullRuns } from '../../core/wire/pull-codec.ts';
+import type { ControlConnection } from '../../io/link/control-connection.ts';
+import { endPull } from '../../io/qemu/migration-control.ts';
+import type { QmpClient } from '../../io/qemu/qmp-client.ts';
+import { FerryError } from './errors.ts';
+import { DEVICES_PING, IncomingQemu, type IncomingHandlers, type IncomingPlace } from './incoming-qemu.ts';
+import { PagePuller, type PageRequest } from './page-puller.ts';
+
+const RETRY_MS = 500;
+const PAGE_BYTES = 4096;
+
+export type MissingPages = {
+  readonly ramSectionId: number;
+  /** In the source's order, which fixes the global page numbers. */
+  readonly blocks: readonly { readonly name: string; readonly bytes: number }[];
+  /** Pairs [first global page, page count], each within one block. */
+  readonly runs: Uint32Array;
+};
+
+export type PullPhaseParts = {
+  readonly place: IncomingPlace;
+  readonly monitor: () => Promise<QmpClient>;
+  readonly isAlive: () => boolean;
+  readonly qemuGone: () => void;
+  /** For people: what goes wrong and is being tried again. */
+  readonly trouble: (text: string) => void;
+};
+
+export class PullPhase {
+  /** Fulfilled when every page is here and QEMU has said so. */
+  readonly complete: Promise<void>;
+  readonly #parts: PullPhaseParts;
+  readonly #pages: MissingPages;
+  readonly #blocks: readonly TableBlock[];
+  readonly #done = Promise.withResolvers<void>();
+  #stream: IncomingQemu | null = null;
+  #puller: PagePuller | null = null;
+  #connection: ControlConnection | null = null;
+  #running = false;
+  #allHere = false;
+  #ending = false;
+  #isComplete = false;
+  #recovering = false;
+  #closed = false;
+
+  constructor(parts: PullPhaseParts, pages: MissingPages) {
+    this.#parts = parts;
+    this.#pages = pages;
+    this.#blocks = layOutBlocks(pages.blocks.map(({ name, bytes }) => ({ name, pageCount: bytes / PAGE_BYTES })));
+    this.complete = this.#done.promise;
+  }
+
+  /** What an agent that restarted finds; null when the machine has no pull phase. */
+  static async find(parts: PullPhaseParts): Promise<PullPhase | null> {
+    const pages = await readPages(parts.place);
+    return pages === null ? null : new PullPhase({ ...parts }, pages);
+  }
+
+  get isComplete(): boolean {
+    return this.#isComplete;
+  }
+
+  get missingPages(): number {
+    return this.#puller?.missingPages ?? 0;
+  }
+
+  report(): PullReport | null {
+    return this.#puller?.report() ?? null;
+  }
+
+  /** Tells QEMU what is missing and everything else; it is then paused, and may ask for pages. Throws FerryError. */
+  async load(stream: IncomingQemu, deviceState: Uint8Array): Promise<void> {
+    this.#stream = stream;
+    const saved = writePages(this.#parts.place, this.#pages);
+    for (const [block, runs] of this.#runsByBlock()) await stream.write(postcopyDiscards(block, runs));
+    this.#startPuller(this.#pages.runs);
+    const accepted = stream.accepted();
+    accepted.catch(() => undefined);
+    await stream.write(postcopyPackage(deviceState, DEVICES_PING));
+    if (this.#connection !== null) this.#puller?.connect(this.#connection);
+    await Promise.all([accepted, saved]);
+  }
+
+  connect(connection: ControlConnection): void {
+    this.#connection = connection;
+    this.#puller?.connect(connection);
+    void connection.closed.then(() => this.#puller?.disconnect(connection));
+  }
+
+  receive(message: MessageOf<'pulled'>, attachment: Uint8Array): void {
+    if (this.#connection !== null) this.#puller?.receive(this.#connection, message, attachment);
+  }
+
+  fault(request: PageRequest): void {
+    this.#puller?.fault(request);
+  }
+
+  /** The guest runs: pages may come that it has not touched, and QEMU may be told the end when none is missing. */
+  guestRuns(): void {
+    this.#running = true;
+    this.#puller?.fetchAhead();
+    void this.#end();
+  }
+
+  /** Brings QEMU's stream back, however long that takes. Returns when pages can flow, or when all are here. */
+  async recover(): Promise<void> {
+    if (this.#recovering || this.#closed) return;
+    this.#recovering = true;
+    for (let tries = 0; !this.#closed; tries++) {
+      if (!this.#parts.isAlive()) {
+        this.#parts.qemuGone();
+        break;
+      }
+      try {
+        if (await this.#recoverOnce()) break;
+      } catch (error) {
+        if (tries % 20 === 0) this.#parts.trouble(`The pull phase cannot go on yet: ${describeError(error)}`);
+      }
+      await sleep(RETRY_MS);
+    }
+    this.#recovering = false;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stream?.close();
+  }
+
+  // ------------------------------------------------------------------------------------------------------------------
+
+  async #recoverOnce(): Promise<boolean> {
+    const qmp = await this.#parts.monitor();
+    const { status } = await qmp.execute('query-migrate');
+    if (status === 'completed') {
+      await this.#finish();
+      return true;
+    }
+    if (status !== 'postcopy-paused') return false;
+    this.#stream?.close();
+    const stream = await IncomingQemu.recover(this.#parts.place, qmp, this.#handlers());
+    this.#stream = stream;
+    const received = new Map<string, Uint8Array>();
+    for (const [block] of this.#runsByBlock()) received.set(block, await stream.receivedBitmap(block));
+    this.#allHere = false;
+    this.#startPuller(this.#without(received));
+    await stream.resume();
+    qmp.close();
+    if (this.#connection !== null) this.#puller?.connect(this.#connection);
+    return true;
+  }
+
+  #handlers(): IncomingHandlers {
+    return { onRequest: (request) => this.fault(request), onBroken: () => void this.recover() };
+  }
+
+  #startPuller(runs: Uint32Array): void {
+    const last = this.#blocks.at(-1);
+    this.#puller = new PagePuller({
+      blocks: this.#blocks,
+      spanPages: last === undefined ? 0 : last.firstPage + last.pageCount,
+      ramSectionId: this.#pages.ramSectionId,
+      runs,
+      write: async (bytes) => await this.#stream?.write(bytes),
+      onComplete: () => {
+        this.#allHere = true;
+        void this.#end();
+      },
+    });
+    if (this.#running) this.#puller.fetchAhead();
+  }
+
+  async #end(): Promise<void> {
+    const stream = this.#stream;
+    if (!this.#allHere || !this.#running || this.#ending || stream === null) return;
+    this.#ending = true;
+    try {
+      await stream.write(postcopyEnd(this.#pages.ramSectionId));
+      await stream.ended();
+      await this.#finish();
+    } catch {
+      // The stream broke at its very end: whether QEMU has it all is asked in `recover`.
+      this.#ending = false;
+    }
+  }
+
+  async #finish(): Promise<void> {
+    await rm(pagesFile(this.#parts.place), { force: true });
+    await this.#putBack();
+    this.#isComplete = true;
+    this.#done.resolve();
+  }
+
+  /** A guest whose QEMU keeps the capability is refused its next move, with a word about it: worth a few tries. */
+  async #putBack(): Promise<void> {
+    for (let tries = 0; tries < 5 && !this.#closed; tries++) {
+      try {
+        const qmp = await this.#parts.monitor();
+        await endPull(qmp);
+        return qmp.close();
+      } catch (error) {
+        this.#parts.trouble(`QEMU's capability postcopy-ram is still on: ${describeError(error)}`);
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+
+  /** Missing runs by block, in pages of the block. */
+  #runsByBlock(): Map<string, Uint32Array> {
+    const lists = new Map<string, number[]>();
+    const { runs } = this.#pages;
+    for (let i = 0; i < runs.length; i += 2) {
+      const block = blockOf(this.#blocks, runs[i]!, runs[i + 1]!);
+      const list = lists.get(block.name) ?? [];
+      lists.set(block.name, list);
+      list.push(runs[i]! - block.firstPage, runs[i + 1]!);
+    }
+    return new Map([...lists].map(([name, list]) => [name, Uint32Array.from(list)]));
+  }
+
+  /** The missing pages but for those that QEMU got over its streams. */
+  #without(received: ReadonlyMap<string, Uint8Array>): Uint32Array {
+    const left: number[] = [];
+    const { runs } = this.#pages;
+    for (let i = 0; i < runs.length; i += 2) {
+      const block = blockOf(this.#blocks, runs[i]!, runs[i + 1]!);
+      const bitmap = received.get(block.name) ?? new Uint8Array(0);
+      for (let page = runs[i]!; page < runs[i]! + runs[i + 1]!; page++) {
+        const at = page - block.firstPage;
+        if (((bitmap[at >>> 3] ?? 0) & (1 << (at & 7))) === 0) left.push(page, 1);
+      }
+    }
+    return Uint32Array.from(left);
+  }
+}
+
+/** Throws FerryError when a run lies in no block, or in several. */
+function blockOf(blocks: readonly TableBlock[], first: number, count: number): TableBlock {
+  const found = blocks.find((block) => first >= block.firstPage && first + count <= block.firstPage + block.pageCount);
+  if (found !== undefined) return found;
+  throw new FerryError('FERRY_PEER', `Pages ${first} to ${first + count} are not in one RAM block`);
+}
+
+function pagesFile({ runFolder }: IncomingPlace): string {
+  return join(runFolder, 'pull-pages.json');
+}
+
+async function writePages(place: IncomingPlace, { ramSectionId, blocks, runs }: MissingPages): Promise<void> {
+  const packed = Buffer.from(encodePullRuns(runs)).toString('base64');
+  await writeFile(pagesFile(place), JSON.stringify({ ramSectionId, blocks, runs: packed }), { mode: 0o600 });
+}
+
+/** Our own file; null when there is none. */
+async function readPages(place: IncomingPlace): Promise<MissingPages | null> {
+  let text: string;
+  try {
+    text = await readFile(pagesFile(place), 'utf8');
+  } catch {
+    return null;
+  }
+  const { ramSectionId, blocks, runs } = JSON.parse(text) as Omit<MissingPages, 'runs'> & { runs: string };
+  const packed = Buffer.from(runs, 'base64');
+  return { ramSectionId, blocks, runs: decodePullRuns(packed, PAGES_MAX, PAGES_MAX) };
+}
