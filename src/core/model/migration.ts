@@ -38,7 +38,7 @@ export function defaultLanes(processors: number): number {
 }
 
 export const defaultMigrationOptions: MigrationOptions = {
-  strategy: 'precopy',
+  strategy: 'auto',
   compress: 'lz',
   lanes: 2,
   maxBandwidthBytesPerSecond: null,
