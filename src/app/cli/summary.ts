@@ -62,12 +62,7 @@ function factTable(report: MigrationReport): string[] {
     ...(counts.pulled === null ? [] : [`${pages(counts.pulled)} pulled`]),
   ];
   const rows = [
-    [
-      'downtime',
-      report.downtimeMs === null
-        ? 'none'
-        : `${formatMs(report.downtimeMs)} (target ${formatMs(options.downtimeTargetMs)})`,
-    ],
+    ['downtime', report.downtimeMs === null ? 'none' : `${formatMs(report.downtimeMs)}${targetText(report)}`],
     ['on the wire', `${formatBytes(bytes.wire)}${rate}`],
     [
       'guest memory',
@@ -80,6 +75,11 @@ function factTable(report: MigrationReport): string[] {
     ['migration', `${report.id}, strategy ${report.strategy}, compression ${options.compress}, ${options.lanes} lanes`],
   ];
   return formatTable(['', ''], rows, 'll').slice(1);
+}
+
+/** mplm goes by no target. */
+function targetText({ strategy, options }: MigrationReport): string {
+  return strategy === 'mplm' ? '' : ` (target ${formatMs(options.downtimeTargetMs)})`;
 }
 
 function whyEnded({ outcome, reason, switchover }: MigrationReport): string {
