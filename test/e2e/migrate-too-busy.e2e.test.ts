@@ -1,4 +1,4 @@
-/** A guest that writes faster than the link: the stop rules end the migration, and the report says which one did. */
+/** Pre-copy of a guest that writes faster than the link: the stop rules end the migration, and the report says which one did. */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
@@ -15,7 +15,7 @@ async function startBusyGuest(name: string): Promise<LabGuest> {
 
 test('rounds that stop shrinking end the pre-copy', async (t) => {
   const guest = await startBusyGuest('endless');
-  const { done } = lab.startMigrate(guest, 'a', 'b', '--verify');
+  const { done } = lab.startMigrate(guest, 'a', 'b', '--verify', '--strategy', 'precopy');
   const ended = { yet: false };
   void done.finally(() => (ended.yet = true));
   const seen = new Set<string>();
@@ -43,7 +43,7 @@ test('rounds that stop shrinking end the pre-copy', async (t) => {
 
 test('the maximum of rounds ends the pre-copy', async (t) => {
   const guest = await startBusyGuest('bounded');
-  const { report } = await lab.migrate(guest, 'a', 'b', '--max-rounds', '2');
+  const { report } = await lab.migrate(guest, 'a', 'b', '--strategy', 'precopy', '--max-rounds', '2');
   assertReport(report);
   t.diagnostic(`${report.reason} after ${report.totalMs.toFixed(0)} ms, downtime ${report.downtimeMs?.toFixed(0)} ms`);
   assert.equal(report.reason, 'maximum rounds');

@@ -30,6 +30,15 @@ test('a completed migration', () => {
   ]);
 });
 
+test('mplm has no downtime target, and its promise is beside what came of it', () => {
+  const switchover = { reason: 'never-dirtied pages all sent', afterMs: 4100, rounds: 3, boundMs: 8130 };
+  const report = sampleReport({ strategy: 'mplm', switchover: { ...switchover, expectedDowntimeMs: null } });
+  const lines = renderReport(report);
+  assert.ok(lines.includes('downtime       120 ms'));
+  const ended = 'never-dirtied pages all sent, after 4.10 s and 3 rounds (promised within 8.13 s)';
+  assert.ok(lines.includes(`ended because  ${ended}`));
+});
+
 test('the first line says where the guest is', () => {
   const first = (change: Parameters<typeof sampleReport>[0]) => renderReport(sampleReport(change))[0];
   const reason = 'The link to host-b was cut.';

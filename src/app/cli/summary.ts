@@ -62,12 +62,7 @@ function factTable(report: MigrationReport): string[] {
     ...(counts.pulled === null ? [] : [`${pages(counts.pulled)} pulled`]),
   ];
   const rows = [
-    [
-      'downtime',
-      report.downtimeMs === null
-        ? 'none'
-        : `${formatMs(report.downtimeMs)} (target ${formatMs(options.downtimeTargetMs)})`,
-    ],
+    ['downtime', report.downtimeMs === null ? 'none' : `${formatMs(report.downtimeMs)}${targetText(report)}`],
     ['on the wire', `${formatBytes(bytes.wire)}${rate}`],
     [
       'guest memory',
@@ -88,6 +83,11 @@ function verifiedText({ verified, pages: { pruned } }: MigrationReport): string 
   return (pruned ?? 0) > 0
     ? 'every page that the guest needs is equal on both sides'
     : 'every page is equal on both sides';
+}
+
+/** Not every strategy goes by the target. */
+function targetText({ strategy, options }: MigrationReport): string {
+  return strategy === 'mplm' || strategy === 'postcopy' ? '' : ` (target ${formatMs(options.downtimeTargetMs)})`;
 }
 
 function whyEnded({ outcome, reason, switchover }: MigrationReport): string {

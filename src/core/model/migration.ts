@@ -49,7 +49,7 @@ export function defaultLanes(processors: number): number {
 }
 
 export const defaultMigrationOptions: MigrationOptions = {
-  strategy: 'precopy',
+  strategy: 'auto',
   prune: 'soft',
   keepCache: false,
   dropSlabs: false,
