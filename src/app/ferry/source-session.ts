@@ -269,8 +269,9 @@ export class SourceSession {
   #startPruning(facts: Promise<SourceFacts>): void {
     const { vm, options } = this.#parts.request;
     if (options.prune === 'none') return;
-    const failed = (reason: string): void => this.#parts.log.info('migration.pruning', reason, { migration: this.id });
-    this.#pruning = new GuestPruning(vm, options, failed);
+    const say = (text: string, facts?: object): void =>
+      this.#parts.log.info('migration.pruning', text, { migration: this.id, ...facts });
+    this.#pruning = new GuestPruning(vm, options, say);
     this.#pruning.start(facts.then(guestLayout));
   }
 
