@@ -230,8 +230,9 @@ export class GuestPruning {
    */
   async #reclaim(agent: GuestAgent): Promise<void> {
     const bytes = Math.ceil(this.#cachePages / RECLAIM_STEPS) * PAGE_BYTES;
+    if (bytes === 0) return;
     try {
-      for (let step = 0; bytes > 0 && step < RECLAIM_STEPS; step++) await this.#reclaimOnce(agent, bytes);
+      for (let step = 0; step < RECLAIM_STEPS; step++) await this.#reclaimOnce(agent, bytes);
     } catch (error) {
       if (/temporarily unavailable/i.test(describeError(error))) return;
       this.#note = `VM "${this.#vm.name}" kept all of its file cache, and it was sent: ${describeError(error)}`;
