@@ -47,6 +47,8 @@ type Sample = {
   /** How long the guest took to read its files into the cache at first: what a cold cache costs to fill again. */
   readonly cacheFillMs: number;
   readonly furtherMs: Readonly<Record<string, number>>;
+  /** What the agent's log says of dropping and asking. */
+  readonly pruning?: readonly string[];
 };
 
 const FILE_BYTES = 2048 * 2 ** 20;
@@ -108,15 +110,29 @@ async function wireBytes(): Promise<number> {
   return (a?.sent ?? 0) + (b?.sent ?? 0);
 }
 
+/** From the agent at the source: "The guest dropped its file cache 123 ms". */
+function pruningLog(from: number): string[] {
+  const file = join(plan.hosts[0].folder, 'agent.log');
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, 'utf8').split('\n');
+  const found = lines.filter((line) => line.includes('"migration.pruning"'));
+  return found.slice(from).map((line) => {
+    const { msg, ms, questions } = JSON.parse(line) as { msg: string; ms?: number; questions?: number };
+    return [msg, ms === undefined ? '' : `${ms} ms`, questions === undefined ? '' : `in ${questions} questions`]
+      .join(' ')
+      .trim();
+  });
+}
+
 async function sample(mode: Mode, userMib: number): Promise<Sample> {
   const guest = await startGuest(mode, userMib, new AbortController().signal);
   try {
     const boot = await waitReady(guest);
     await sleep(1000);
-    const before = await wireBytes();
+    const before = { bytes: await wireBytes(), logged: pruningLog(0).length };
     const { totalMs, downtimeMs, pagesSent, furtherMs, outcome, reason } = await guest.move('b');
     if (outcome !== 'completed') throw new Error(`${mode} with ${userMib} MiB: ${reason}`);
-    const bytes = (await wireBytes()) - before;
+    const bytes = (await wireBytes()) - before.bytes;
     await sleep(1000);
     const after = readFileSync(await guest.consoleFile(), 'latin1');
     return {
@@ -124,6 +140,7 @@ async function sample(mode: Mode, userMib: number): Promise<Sample> {
       corruptedWords: parseWriterLines(after).at(-1)?.corruptedWords ?? 0,
       cacheFillMs: Number(/^CACHE bytes=\d+ ms=(\d+)/m.exec(boot)?.[1] ?? Number.NaN),
       furtherMs,
+      pruning: pruningLog(before.logged),
     };
   } finally {
     await guest.stop();

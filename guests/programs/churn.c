@@ -250,14 +250,14 @@ int main(int argc, char **argv) {
   data = option(argc, argv, "--data", NULL);
   draw ^= now_ns() * 2 + 1;
   make_vocabulary();
-  uint64_t start = now_ns(), said = start;
+  uint64_t start = now_ns(), said = start, rested = start;
   while (now_ns() - start < RUN_SECONDS_MAX * 1000000000ull) {
     step_slot();
     if (folder != NULL) step_file();
     if (data != NULL && ops % 8 == 0) step_data();
     ops++;
-    /* Leaves the agent in the guest, and the hosts, a part of the only processor. */
-    if (ops % 4 == 0) sleep_us(1000);
+    /* Leaves the agent in the guest, and the hosts, half of the processor. */
+    if (ops % 4 == 0) sleep_us((now_ns() - rested) / 1000), rested = now_ns();
     if (now_ns() - said < 100000000ull) continue;
     report();
     said = now_ns();

@@ -34,6 +34,10 @@ test('a QEMU started by hand is adopted and moves', async () => {
   assert.match(JSON.stringify([message, problems]), /memory 536870912, the running QEMU has 268435456/);
   assert.deepEqual(await lab.vmStates('a'), []);
 
+  const notIts = ['--qga', lab.socket('a'), '--spec', lab.writeSpec(spec)];
+  const refused = await lab.refused(4, 'a', 'vm', 'adopt', 'by-hand', '--qmp', qmp, ...notIts);
+  assert.match(refused.message, /agent\.sock is not a socket of its QEMU/);
+
   const adopted = await lab.ok<VmView>('a', 'vm', 'adopt', 'by-hand', '--qmp', qmp, '--spec', lab.writeSpec(spec));
   assert.deepEqual([adopted.adopted, adopted.state, adopted.pid], [true, 'running', child.pid]);
   await guest.moreWriterLines(3);

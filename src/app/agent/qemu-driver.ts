@@ -12,6 +12,7 @@ import { QmpClient } from '../../io/qemu/qmp-client.ts';
 import type { RunState } from '../../io/qemu/qmp-types.ts';
 import { createTap, deleteTap } from '../../io/qemu/tap.ts';
 import { userfaultfdWorks } from '../../io/qemu/userfaultfd.ts';
+import { holdsUnixSocket } from '../../io/qemu/unix-listener.ts';
 import { formatVersion } from '../../io/qemu/version.ts';
 import { MONITOR_TIMEOUT_MS, QUIT_TIMEOUT_MS } from './limits.ts';
 import type {
@@ -97,14 +98,20 @@ export class QemuDriver implements QemuPort {
     }
   }
 
-  async inspect(place: MonitorPlace): Promise<QemuInspection> {
+  async inspect(place: MonitorPlace, qgaPath: string | null): Promise<QemuInspection> {
     using qmp = await QmpClient.connect({ socketPath: place.qmpPath, vm: place.vm, timeoutMs: MONITOR_TIMEOUT_MS });
     const cpus = await qmp.execute('query-cpus-fast');
     const memory = await qmp.execute('query-memory-size-summary');
     const type = await qmp.execute('qom-get', { path: '/machine', property: 'type' });
     const kvm = await qmp.humanMonitor('info kvm');
+    const process = processOfThread(place, cpus[0]?.['thread-id'] ?? 0);
+    // What another guest says of its memory must not decide what of this one is sent.
+    if (qgaPath !== null && !holdsUnixSocket(process.pid, qgaPath)) {
+      const text = `VM "${place.vm}" cannot be adopted: ${qgaPath} is not a socket of its QEMU. The guest was not touched.`;
+      throw new ApiError('ADOPT_REFUSED', text, { vm: place.vm, qgaPath });
+    }
     return {
-      ...processOfThread(place, cpus[0]?.['thread-id'] ?? 0),
+      ...process,
       machine: String(type).replace(/-machine$/, ''),
       qemuVersion: formatVersion(qmp.version),
       accelerator: /\benabled\b/.test(kvm) ? 'kvm' : 'tcg',

@@ -51,8 +51,8 @@ export type QemuPort = {
   /** Whether /dev/kvm really boots a guest; probed once. */
   kvmWorks(): Promise<boolean>;
   start(request: QemuStart, signal?: AbortSignal): Promise<RunningQemu>;
-  /** Finds out who serves a monitor that someone else made. */
-  inspect(place: MonitorPlace): Promise<QemuInspection>;
+  /** Finds out who serves a monitor that someone else made. Refuses a guest agent's socket that is not that QEMU's. */
+  inspect(place: MonitorPlace, qgaPath: string | null): Promise<QemuInspection>;
   isAlive(process: { readonly pid: number; readonly startTicks: number }): boolean;
   guestState(place: MonitorPlace): Promise<GuestState>;
   /** Presses the guest's power button (ACPI). */

@@ -113,7 +113,7 @@ export class Vms {
     const { qemu, folders, log } = this.#parts;
     const entry = this.#add(spec, null);
     try {
-      const { vcpus, memoryBytes, ...found } = await qemu.inspect({ vm: spec.name, qmpPath });
+      const { vcpus, memoryBytes, ...found } = await qemu.inspect({ vm: spec.name, qmpPath }, qgaPath);
       checkAdopted(spec, { ...found, vcpus, memoryBytes });
       folders.create(spec.name);
       entry.process = { ...found, qmpPath, qgaPath, adopted: true, incoming: null };

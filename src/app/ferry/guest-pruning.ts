@@ -32,6 +32,7 @@ const OVERTIME_MS_MAX = 5_000;
 const FAREWELL_TIMEOUT_MS = 1_000;
 /** Dropping 8 GiB of cache took 0.6 s under software emulation. */
 const DROP_TIMEOUT_MS = 10_000;
+const RECLAIM_STEPS = 8;
 const PAGE_BYTES = 4096;
 /** What a migration sends per second at 1 Gbit/s, compressed by half. */
 const ASSUMED_BYTES_PER_SECOND = 200e6;
@@ -62,7 +63,7 @@ function guestLayout({ ram, features, accelerator, qemuVersion }: SourceFacts): 
 export class GuestPruning {
   readonly #vm: LocalVm;
   readonly #options: PruningOptions;
-  readonly #failed: (reason: string) => void;
+  readonly #say: (text: string, facts?: object) => void;
   readonly #early: PruneAnswer[] = [];
   #sink: ((answer: PruneAnswer) => void) | null = null;
   readonly #abandon = new AbortController();
@@ -74,17 +75,19 @@ export class GuestPruning {
   #cachePages = 0;
   #overtimeMs = 0;
   #hasAnswered = false;
-  /** Since its command line was looked at last, the guest may have started anew. */
-  #mustLookAgain = false;
+  /** Of the pass that runs. */
+  #pass: { questions: number; ms: number } = { questions: 0, ms: 0 };
+  /** The next question is the first of another pass, before which the guest may have started anew. */
+  #isNewPass = false;
   #hasFailed = false;
   #note: string | null = null;
   #work: Promise<void> = Promise.resolve();
 
-  /** `failed` is called at most once: the guest cannot be asked, or not any more. */
-  constructor(vm: LocalVm, options: PruningOptions, failed: (reason: string) => void) {
+  /** `say` is for the log: how long the guest took, and why it cannot be asked, or not any more. */
+  constructor(vm: LocalVm, options: PruningOptions, say: (text: string, facts?: object) => void) {
     this.#vm = vm;
     this.#options = options;
-    this.#failed = failed;
+    this.#say = say;
     this.#cacheRule = options.prune === 'free' ? 'none' : options.keepCache ? 'inactive' : 'all';
   }
 
@@ -162,7 +165,7 @@ export class GuestPruning {
     if (this.#abandon.signal.aborted) return;
     this.#hasFailed = true;
     this.#note = note;
-    this.#failed(note);
+    this.#say(note);
     this.#tell({ type: 'pruningFailed' });
     this.close();
   }
@@ -207,29 +210,48 @@ export class GuestPruning {
 
   async #drop(agent: GuestAgent): Promise<void> {
     const call = { timeoutMs: DROP_TIMEOUT_MS, signal: this.#abandon.signal };
-    if (this.#cacheRule === 'inactive') return await this.#reclaim(agent);
+    if (this.#cacheRule === 'inactive') {
+      return await this.#timed('The guest gave back file cache', async () => await this.#reclaim(agent));
+    }
     const what = this.#options.dropSlabs ? '3' : '1';
-    await writeGuestText(agent, '/proc/sys/vm/drop_caches', what, call);
+    await this.#timed('The guest dropped its file cache', async () => {
+      await writeGuestText(agent, '/proc/sys/vm/drop_caches', what, call);
+    });
   }
 
-  /** Least recently used cache first, as much as was found unused; what the kernel will not give stays in the guest. */
+  async #timed(what: string, work: () => Promise<void>): Promise<void> {
+    const startMs = performance.now();
+    await work();
+    this.#say(what, { ms: Math.round(performance.now() - startMs) });
+  }
+
+  /**
+   * Least recently used cache first, as much as was found unused; what the kernel will not give stays in the guest. In steps,
+   * because a kernel that gives less than it is asked for says so as an error, upon which the agent asks for the same again.
+   */
   async #reclaim(agent: GuestAgent): Promise<void> {
-    const bytes = this.#cachePages * PAGE_BYTES;
+    const bytes = Math.ceil(this.#cachePages / RECLAIM_STEPS) * PAGE_BYTES;
     if (bytes === 0) return;
     try {
-      // Newer kernels can be told not to swap the memory of processes out instead; older ones refuse the word.
-      await this.#writeReclaim(agent, `${bytes} swappiness=0`).catch(
-        async () => await this.#writeReclaim(agent, String(bytes)),
-      );
+      for (let step = 0; step < RECLAIM_STEPS; step++) await this.#reclaimOnce(agent, bytes);
     } catch (error) {
-      // The kernel says so when it gave less than it was asked for.
       if (/temporarily unavailable/i.test(describeError(error))) return;
       this.#note = `VM "${this.#vm.name}" kept all of its file cache, and it was sent: ${describeError(error)}`;
     }
   }
 
+  /** Newer kernels can be told not to swap the memory of processes out instead; older ones refuse the word. */
+  async #reclaimOnce(agent: GuestAgent, bytes: number): Promise<void> {
+    try {
+      await this.#writeReclaim(agent, `${bytes} swappiness=0`);
+    } catch (error) {
+      if (!/invalid argument/i.test(describeError(error))) throw error;
+      await this.#writeReclaim(agent, String(bytes));
+    }
+  }
+
   async #writeReclaim(agent: GuestAgent, text: string): Promise<void> {
-    const call = { timeoutMs: DROP_TIMEOUT_MS, signal: this.#abandon.signal };
+    const call = { timeoutMs: DROP_TIMEOUT_MS / RECLAIM_STEPS, signal: this.#abandon.signal };
     await writeGuestText(agent, '/sys/fs/cgroup/memory.reclaim', text, call);
   }
 
@@ -238,21 +260,27 @@ export class GuestPruning {
       (each) => firstPage >= each.firstPage && firstPage < each.firstPage + each.pageCount,
     );
     if (block === undefined || this.#reporter === null) throw new Error('page numbers do not fit its memory');
-    if (this.#mustLookAgain) await this.#refuseUnsafeGuest(this.#mustAgent());
-    this.#mustLookAgain = isLast;
+    if (this.#isNewPass) await this.#refuseUnsafeGuest(this.#mustAgent());
+    if (this.#isNewPass) this.#cachePages = 0;
+    this.#isNewPass = isLast;
     const first = firstPage - block.firstPage;
     const rule = isProof ? 'none' : this.#cacheRule;
-    if (first === 0) this.#cachePages = 0;
-    const startedMs = performance.now();
-    const { unneeded, cachePages } = await this.#reporter.report(
-      { block: block.name, first, pages, rule },
-      this.#call(),
-    );
-    this.#overtimeMs += Math.max(0, performance.now() - startedMs - QUESTION_MS);
-    if (this.#overtimeMs > OVERTIME_MS_MAX) throw new Error('its guest agent is too slow');
+    const startMs = performance.now();
+    const question = { block: block.name, first, pages, rule };
+    const { unneeded, cachePages } = await this.#reporter.report(question, this.#call());
+    this.#account(performance.now() - startMs);
     this.#cachePages += cachePages;
     this.#tell({ type: 'pageReport', firstPage, unneeded });
-    if (isLast) await this.#reporter.close(this.#call());
+    if (!isLast) return;
+    this.#say('The guest was asked about its pages', { ...this.#pass, isProof });
+    this.#pass = { questions: 0, ms: 0 };
+    await this.#reporter.close(this.#call());
+  }
+
+  #account(ms: number): void {
+    this.#pass = { questions: this.#pass.questions + 1, ms: this.#pass.ms + Math.round(ms) };
+    this.#overtimeMs += Math.max(0, ms - QUESTION_MS);
+    if (this.#overtimeMs > OVERTIME_MS_MAX) throw new Error('its guest agent is too slow');
   }
 
   #call(): { timeoutMs: number; signal: AbortSignal } {
@@ -264,8 +292,9 @@ export class GuestPruning {
 export function startPruning(parts: PruningParts, facts: Promise<SourceFacts>): GuestPruning | null {
   const { vm, options, id } = parts.request;
   if (options.prune === 'none') return null;
-  const failed = (reason: string): void => parts.log.info('migration.pruning', reason, { migration: id });
-  const pruning = new GuestPruning(vm, options, failed);
+  const say = (text: string, facts?: object): void =>
+    parts.log.info('migration.pruning', text, { migration: id, ...facts });
+  const pruning = new GuestPruning(vm, options, say);
   pruning.start(facts.then(guestLayout));
   return pruning;
 }
