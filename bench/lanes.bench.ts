@@ -111,6 +111,7 @@ async function measure(world: World, run: Run): Promise<Result> {
       token,
       memory: blockOf(world.guest, world.pages),
       compress: run.compress,
+      deltaCacheBytes: 0,
     },
     {
       onSent: (_lane, _id, counts) => {

@@ -58,6 +58,7 @@ function factTable(report: MigrationReport): string[] {
     `${pages(counts.zero)} zero`,
     ...(counts.pruned === null ? [] : [`${pages(counts.pruned)} pruned`]),
     ...(counts.delta === null ? [] : [`${pages(counts.delta)} as deltas`]),
+    ...(counts.unchanged === null ? [] : [`${pages(counts.unchanged)} unchanged`]),
     ...(counts.pulled === null ? [] : [`${pages(counts.pulled)} pulled`]),
   ];
   const rows = [
@@ -76,7 +77,10 @@ function factTable(report: MigrationReport): string[] {
     ['CPU time', `source ${cpuText(cpuMs.source)}; destination ${cpuText(cpuMs.destination)}`],
     ['verified', report.verified ? 'every page is equal on both sides' : 'no'],
     ['ended because', report.reason],
-    ['migration', `${report.id}, strategy ${report.strategy}, compression ${options.compress}, ${options.lanes} lanes`],
+    [
+      'migration',
+      `${report.id}, strategy ${report.strategy}, compression ${options.compress}, deltas ${options.delta}, ${options.lanes} lanes`,
+    ],
   ];
   return formatTable(['', ''], rows, 'll').slice(1);
 }

@@ -28,7 +28,16 @@ export type RecordEnd = {
 };
 
 const nobody: CpuMs = { agent: null, qemu: null };
-const noPages: PageCounts = { total: 0, sent: 0, resent: 0, zero: 0, pruned: null, delta: null, pulled: null };
+const noPages: PageCounts = {
+  total: 0,
+  sent: 0,
+  resent: 0,
+  zero: 0,
+  pruned: null,
+  delta: null,
+  unchanged: null,
+  pulled: null,
+};
 
 export class MigrationRecord {
   readonly clock = new StageClock();
@@ -131,7 +140,7 @@ export class MigrationRecord {
       options: {
         prune: null,
         compress: options.compress,
-        delta: null,
+        delta: options.delta,
         lanes: options.lanes,
         maxBandwidth: options.maxBandwidthBytesPerSecond,
         downtimeTargetMs: options.downtimeTargetMs,

@@ -45,6 +45,7 @@ export class Pump implements VmStreamSink {
   readonly #side: SidePages;
   readonly #isSide: readonly boolean[];
   readonly #runs = new Uint32Array(2 * BATCH_PAGES_MAX);
+  readonly #heats = new Uint8Array(BATCH_PAGES_MAX);
   readonly #nextIds: number[];
   #rawBytes = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -168,7 +169,7 @@ export class Pump implements VmStreamSink {
   #openLanes(workers: Worker[]): SourceLanePool {
     const { memory, options, lanes } = this.#init;
     return new SourceLanePool(
-      { ...lanes, memory, compress: options.compress },
+      { ...lanes, memory, compress: options.compress, deltaCacheBytes: deltaCacheBytesOf(options) },
       {
         onSent: (lane, id, counts) =>
           this.#guard(() => {
@@ -210,7 +211,9 @@ export class Pump implements VmStreamSink {
     for (;;) {
       const length = this.#scheduler.nextBatch(lane, now, this.#runs);
       if (length === 0) return;
-      this.#lanes.send(lane, this.#nextIds[lane]!++, this.#runs.slice(0, length));
+      const runs = this.#runs.subarray(0, length);
+      const heats = this.#heats.subarray(0, this.#table.copyDirtyCounts(runs, this.#heats));
+      this.#lanes.send(lane, this.#nextIds[lane]!++, runs, { heats });
     }
   }
 
@@ -264,7 +267,9 @@ export class Pump implements VmStreamSink {
 
   #totals(): PumpTotals {
     const { rounds, pages, wireBytes, switchoverReason } = this.#scheduler.snapshot(performance.now());
-    return { switchoverReason, rounds, pages, bytes: { wire: wireBytes, raw: this.#rawBytes } };
+    const { delta, unchanged } = this.#init.options.delta === 'on' ? pages : { delta: null, unchanged: null };
+    const counts = { ...pages, delta, unchanged };
+    return { switchoverReason, rounds, pages: counts, bytes: { wire: wireBytes, raw: this.#rawBytes } };
   }
 
   #progress(nowMs: number): PumpProgress {
@@ -322,6 +327,10 @@ export class Pump implements VmStreamSink {
     await this.#lanes.terminate();
     this.#post({ type: 'closed', totals: this.#totals() });
   }
+}
+
+function deltaCacheBytesOf({ delta, deltaCacheBytes }: PumpInit['options']): number {
+  return delta === 'on' ? deltaCacheBytes : 0;
 }
 
 function isSame(block: RamBlock, expected: { name: string; usedBytes: number } | undefined): boolean {

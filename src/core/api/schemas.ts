@@ -6,11 +6,12 @@
  * answer of a newer agent.
  */
 import { z } from 'zod';
-import { compressModes, defaultMigrationOptions, stageNames, strategyNames } from '../model/migration.ts';
+import { compressModes, defaultMigrationOptions, deltaModes, stageNames, strategyNames } from '../model/migration.ts';
 import type { MigrationOptions, MigrationReport, MigrationView } from '../model/migration.ts';
 import { vmNameSchema, vmSpecSchema, vmStates } from '../model/vm.ts';
 import type { HostView, Problem, VmView } from '../model/vm.ts';
 import {
+  DELTA_CACHE_BYTES_MAX,
   DOWNTIME_MS_MAX,
   GRACE_MS_DEFAULT,
   GRACE_MS_MAX,
@@ -39,6 +40,8 @@ export const migrationIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,
 export const migrationOptionsSchema = z.strictObject({
   strategy: z.enum(strategyNames).default(defaultMigrationOptions.strategy),
   compress: z.enum(compressModes).default(defaultMigrationOptions.compress),
+  delta: z.enum(deltaModes).default(defaultMigrationOptions.delta),
+  deltaCacheBytes: z.int().min(0).max(DELTA_CACHE_BYTES_MAX).default(defaultMigrationOptions.deltaCacheBytes),
   /** Null: as many as the source's processors are good for. */
   lanes: z.int().min(1).max(LANES_MAX).nullable().default(null),
   maxBandwidthBytesPerSecond: z.int().min(1).nullable().default(defaultMigrationOptions.maxBandwidthBytesPerSecond),
@@ -178,6 +181,7 @@ export const migrationReportSchema = z.object({
     zero: count,
     pruned: count.nullable(),
     delta: count.nullable(),
+    unchanged: count.nullable(),
     pulled: count.nullable(),
   }),
   bytes: z.object({ wire: count, raw: count }),

@@ -18,7 +18,7 @@ const common = {
   options: {
     prune: null,
     compress: 'lz',
-    delta: null,
+    delta: 'on',
     lanes: 2,
     maxBandwidth: null,
     downtimeTargetMs: 300,
@@ -30,7 +30,7 @@ const common = {
     { round: 1, stage: 'preCopy', ms: 2400, pagesSent: 60_000, wireBytes: 78_000_000, pagesDirtied: 9000 },
     { round: 2, stage: 'preCopy', ms: 300, pagesSent: 9000, wireBytes: 9_500_000, pagesDirtied: 1100 },
   ],
-  pages: { ...counts, pruned: null, delta: null, pulled: null },
+  pages: { ...counts, pruned: null, delta: 6100, unchanged: 40, pulled: null },
   bytes: { wire: 89_000_000, raw: 287_129_600 },
   cpuMs: { source: { agent: 900, qemu: 700 }, destination: { agent: 600, qemu: null } },
   verified: true,

@@ -9,12 +9,19 @@
 export const strategyNames = ['precopy'] as const;
 export type StrategyName = (typeof strategyNames)[number];
 
-export const compressModes = ['none', 'lz'] as const;
+export const compressModes = ['none', 'lz', 'adaptive'] as const;
 export type CompressMode = (typeof compressModes)[number];
+
+export const deltaModes = ['on', 'off'] as const;
+export type DeltaMode = (typeof deltaModes)[number];
 
 export type MigrationOptions = {
   readonly strategy: StrategyName;
   readonly compress: CompressMode;
+  /** Whether pages sent again travel as their difference to the version sent last. */
+  readonly delta: DeltaMode;
+  /** Bytes of such versions that the source keeps, over all lanes. */
+  readonly deltaCacheBytes: number;
   readonly lanes: number;
   /** Wire bytes per second over all lanes; null = as fast as the link. */
   readonly maxBandwidthBytesPerSecond: number | null;
@@ -35,7 +42,9 @@ export function defaultLanes(processors: number): number {
 
 export const defaultMigrationOptions: MigrationOptions = {
   strategy: 'precopy',
-  compress: 'lz',
+  compress: 'adaptive',
+  delta: 'on',
+  deltaCacheBytes: 64 * 1024 * 1024,
   lanes: 2,
   maxBandwidthBytesPerSecond: null,
   downtimeTargetMs: 300,
@@ -83,7 +92,10 @@ export type PageCounts = {
   /** Pages known to be zero and never sent as content. */
   readonly zero: number;
   readonly pruned: number | null;
+  /** Of `sent`, those that travelled as a delta; null with delta off. */
   readonly delta: number | null;
+  /** Pages that were due again and not sent, because their content was what the destination holds; null with delta off. */
+  readonly unchanged: number | null;
   readonly pulled: number | null;
 };
 

@@ -21,7 +21,7 @@ import {
 } from '../../core/wire/lane-frame.ts';
 import { FRAME_RUNS_MAX } from '../../core/wire/lane-limits.ts';
 import { type LaneFrame, LaneParser } from '../../core/wire/lane-parser.ts';
-import { allocateFrameBuffer, BatchEncoder } from './batch-encoder.ts';
+import { allocateFrameBuffer, BatchEncoder, type FrameBuffer } from './batch-encoder.ts';
 import { LaneError, type LaneErrorCode, toLaneError } from './errors.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { type FromSourceLane, type SourceLaneInit, type ToSourceLane, VERIFY_PAGES_MAX } from './lane-protocol.ts';
@@ -69,7 +69,7 @@ class SourceLane {
   constructor(init: SourceLaneInit, port: MessagePort, hash: PageHash) {
     this.#port = port;
     this.#memory = new GuestMemory(init.memory, 'read');
-    this.#encoder = new BatchEncoder(this.#memory, init.compress);
+    this.#encoder = new BatchEncoder(this.#memory, init);
     this.#hasher = new RunHasher(this.#memory, hash);
     this.#parser = new LaneParser('destination', (frame) => this.#onFrame(frame));
     const socket = tls.connect(sourceTlsOptions(init));
@@ -119,9 +119,9 @@ class SourceLane {
     if (this.#state !== 'open' || message === undefined) return;
     switch (message.type) {
       case 'batch': {
-        const buffer = this.#free.pop();
-        if (buffer === undefined) return void (this.#paused = true);
-        this.#sendBatch(message, buffer);
+        const frame = this.#free.pop();
+        if (frame === undefined) return void (this.#paused = true);
+        this.#sendBatch(message, frame);
         break;
       }
       case 'verify':
@@ -141,12 +141,13 @@ class SourceLane {
     this.#work();
   }
 
-  #sendBatch({ id, runs, zeroRuns }: ToSourceLane & { type: 'batch' }, buffer: Buffer<ArrayBuffer>): void {
+  #sendBatch(batch: ToSourceLane & { type: 'batch' }, frame: FrameBuffer): void {
+    const { id } = batch;
     const sequence = ++this.#sequence;
-    const { start, end, ...counts } = this.#encoder.encode(sequence, runs, zeroRuns, buffer);
+    const { start, end, ...counts } = this.#encoder.encode(sequence, batch, frame);
     this.#owed.set(sequence, { type: 'batch', id });
-    this.#socket.write(buffer.subarray(start, end), () => {
-      this.#free.push(buffer);
+    this.#socket.write(frame.buffer.subarray(start, end), () => {
+      this.#free.push(frame);
       this.#resume();
     });
     this.#post({ type: 'sent', id, ...counts });

@@ -2,10 +2,10 @@
 import type { Command } from 'commander';
 import type { AgentClient } from '../../client/agent-client.ts';
 import type { MigrationReport, MigrationView } from '../../../core/model/migration.ts';
-import { compressModes, defaultMigrationOptions, strategyNames } from '../../../core/model/migration.ts';
+import { compressModes, defaultMigrationOptions, deltaModes, strategyNames } from '../../../core/model/migration.ts';
 import { describeError } from '../../../core/base/errors.ts';
 import { Option } from 'commander';
-import { bytesPerSecond, durationMs, wholeNumber } from '../arguments.ts';
+import { bytesPerSecond, byteSize, durationMs, wholeNumber } from '../arguments.ts';
 import { withAgent } from '../console.ts';
 import type { CommonOptions, Console } from '../console.ts';
 import { exitCodeOfReport, exitCodes } from '../exit-codes.ts';
@@ -17,6 +17,8 @@ import { renderReport } from '../summary.ts';
 export type MigrateOptions = CommonOptions & {
   readonly strategy?: (typeof strategyNames)[number];
   readonly compress?: (typeof compressModes)[number];
+  readonly delta?: (typeof deltaModes)[number];
+  readonly deltaCache?: number;
   readonly lanes?: number;
   readonly maxBandwidth?: number;
   readonly downtime?: number;
@@ -27,10 +29,16 @@ export type MigrateOptions = CommonOptions & {
 };
 
 export function addMigrateOptions(command: Command): Command {
-  const { downtimeTargetMs, maxRounds, stallTimeoutMs, strategy, compress } = defaultMigrationOptions;
+  const { downtimeTargetMs, maxRounds, stallTimeoutMs, strategy, compress, delta } = defaultMigrationOptions;
   return command
     .addOption(new Option('--strategy <name>', `which pages when (default: ${strategy})`).choices(strategyNames))
     .addOption(new Option('--compress <mode>', `of pages (default: ${compress})`).choices(compressModes))
+    .addOption(
+      new Option('--delta <on|off>', `pages sent again as what changed in them (default: ${delta})`).choices(
+        deltaModes,
+      ),
+    )
+    .addOption(new Option('--delta-cache <size>', 'memory for that at the source').argParser(byteSize).hideHelp())
     .option('--lanes <n>', 'connections and worker threads (default: half of the processors, at most 4)', wholeNumber)
     .option(
       '--max-bandwidth <rate>',
@@ -72,10 +80,12 @@ export async function migrate(
 }
 
 function requestOptions(options: MigrateOptions): object {
-  const { strategy, compress, lanes, maxRounds, verify } = options;
+  const { strategy, compress, delta, lanes, maxRounds, verify } = options;
   const given = {
     strategy,
     compress,
+    delta,
+    deltaCacheBytes: options.deltaCache,
     lanes,
     maxRounds,
     verify,
