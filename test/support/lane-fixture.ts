@@ -131,7 +131,7 @@ export async function start(t: TestContext, sourceMap: MemoryMap, destinationMap
   const recorder = new Recorder();
   const options = { host: '127.0.0.1', ports, peerName: 'beta', tls: alpha, token, memory: sourceMap };
   const source = new SourceLanePool(
-    { ...options, compress: 'lz', deltaCacheBytes: 1 << 20, ...setup.source },
+    { ...options, compress: 'lz', deltaCacheBytes: 1 << 20, maxBandwidthBytesPerSecond: null, ...setup.source },
     recorder.events,
   );
   t.after(async () => await source.terminate());

@@ -168,8 +168,9 @@ export class Pump implements VmStreamSink {
 
   #openLanes(workers: Worker[]): SourceLanePool {
     const { memory, options, lanes } = this.#init;
+    const { compress, maxBandwidthBytesPerSecond } = options;
     return new SourceLanePool(
-      { ...lanes, memory, compress: options.compress, deltaCacheBytes: deltaCacheBytesOf(options) },
+      { ...lanes, memory, compress, deltaCacheBytes: deltaCacheBytesOf(options), maxBandwidthBytesPerSecond },
       {
         onSent: (lane, id, counts) =>
           this.#guard(() => {

@@ -9,6 +9,7 @@
  * replace the pages from which they were made. Nothing is allocated per page.
  */
 import { assert } from '../../core/base/assert.ts';
+import type { CompressionControl } from '../../core/compress/compression-control.ts';
 import {
   DELTA_RUN,
   FLAG_ZSTD,
@@ -25,7 +26,7 @@ import {
 } from '../../core/wire/lane-limits.ts';
 import { type PageMemory, pageMemory } from '../../core/wire/page-delta.ts';
 import { DeltaEncoder, PageTravel } from './delta-encoder.ts';
-import { FramePacker } from './frame-packer.ts';
+import { FramePacker, type PackerOptions } from './frame-packer.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import { BATCH_PAGES_MAX, type LaneCounts, type SourceLaneInit } from './lane-protocol.ts';
 
@@ -65,10 +66,15 @@ export class BatchEncoder {
   #zeroPages = 0;
   #unchangedPages = 0;
 
-  constructor(memory: GuestMemory, options: Pick<SourceLaneInit, 'compress' | 'deltaCacheBytes' | 'lanes'>) {
+  constructor(memory: GuestMemory, options: PackerOptions & Pick<SourceLaneInit, 'deltaCacheBytes'>) {
     this.#memory = memory;
     this.#deltas = new DeltaEncoder(Math.floor(options.deltaCacheBytes / options.lanes), options.lanes);
-    this.#packer = new FramePacker(options.compress);
+    this.#packer = new FramePacker(options);
+  }
+
+  /** What chooses the level, where it is to be chosen. */
+  get control(): CompressionControl | null {
+    return this.#packer.control;
   }
 
   /**

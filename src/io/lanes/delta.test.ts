@@ -45,7 +45,12 @@ class Bench {
       { name: 'ram', firstPage: 0, pageCount: PAGES, path: file, offsetBytes: 0, preloaded },
     ]);
     this.#memories = [new GuestMemory(maps[0]!, 'read'), new GuestMemory(maps[1]!, 'place')];
-    this.#encoder = new BatchEncoder(this.#memories[0]!, { compress, deltaCacheBytes: cachePages * PAGE, lanes: 1 });
+    this.#encoder = new BatchEncoder(this.#memories[0]!, {
+      compress,
+      deltaCacheBytes: cachePages * PAGE,
+      lanes: 1,
+      maxBandwidthBytesPerSecond: null,
+    });
     this.#placer = new PagePlacer(this.#memories[1]!, hash, { lane: 0, lanes: 1, memory: maps[1]! });
     this.#parser = new LaneParser('source', (each) => {
       this.frames.push(each.header);

@@ -50,6 +50,8 @@ export type SourceLaneInit = {
   readonly compress: LaneCompress;
   /** Bytes of page versions kept over all lanes, for deltas; 0 = every page travels whole. */
   readonly deltaCacheBytes: number;
+  /** Of all lanes together, as far as there is a limit: `adaptive` counts with it. Whoever gives batches keeps to it. */
+  readonly maxBandwidthBytesPerSecond: number | null;
 };
 
 /**

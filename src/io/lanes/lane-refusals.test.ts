@@ -40,7 +40,10 @@ test('a wrong token is refused, and the lane listens on for the right one', asyn
   await assert.rejects(source.ready(), { code: 'LANE_REFUSED', message: /token/ });
   assert.equal(recorder.failures.length, 1);
   const options = { host: '127.0.0.1', ports, peerName: 'beta', tls: alpha, token, memory: bare.map };
-  const right = new SourceLanePool({ ...options, compress: 'none', deltaCacheBytes: 0 }, new Recorder().events);
+  const right = new SourceLanePool(
+    { ...options, compress: 'none', deltaCacheBytes: 0, maxBandwidthBytesPerSecond: null },
+    new Recorder().events,
+  );
   t.after(async () => await right.terminate());
   await right.ready();
   assert.match(refused.join(), /token/);

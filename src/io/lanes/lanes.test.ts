@@ -166,7 +166,7 @@ test('the source pool works inside another worker thread', async (t) => {
   const { ports, source, destination } = await start(t, from.map, to.map, { source: { ports: [] } });
   await source.close();
   const options = { host: '127.0.0.1', ports, peerName: 'beta', tls: alpha, token, memory: from.map };
-  const more = { compress: 'lz', deltaCacheBytes: 0 };
+  const more = { compress: 'lz', deltaCacheBytes: 0, maxBandwidthBytesPerSecond: null };
   const code = `
     const { parentPort, workerData } = require('node:worker_threads');
     import(workerData.url).then(async ({ SourceLanePool }) => {

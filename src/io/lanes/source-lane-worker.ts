@@ -11,6 +11,7 @@ import tls from 'node:tls';
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { assert } from '../../core/base/assert.ts';
 import {
+  decodeAck,
   decodeRefuse,
   encodeBye,
   encodeHello,
@@ -25,6 +26,7 @@ import { allocateFrameBuffer, BatchEncoder, type FrameBuffer } from './batch-enc
 import { LaneError, type LaneErrorCode, toLaneError } from './errors.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { type FromSourceLane, type SourceLaneInit, type ToSourceLane, VERIFY_PAGES_MAX } from './lane-protocol.ts';
+import { LaneMeter } from './lane-meter.ts';
 import { HANDSHAKE_MS_MAX, peerError, socketError, sourceTlsOptions } from './lane-tls.ts';
 import { createPageHash, type PageHash } from './page-hash.ts';
 import { cutRuns, RunHasher } from './run-hasher.ts';
@@ -53,6 +55,8 @@ class SourceLane {
   readonly #port: MessagePort;
   readonly #memory: GuestMemory;
   readonly #encoder: BatchEncoder;
+  /** Null unless the level of compression is to be found. */
+  readonly #meter: LaneMeter | null;
   readonly #hasher: RunHasher;
   readonly #socket: tls.TLSSocket;
   readonly #parser: LaneParser;
@@ -70,6 +74,7 @@ class SourceLane {
     this.#port = port;
     this.#memory = new GuestMemory(init.memory, 'read');
     this.#encoder = new BatchEncoder(this.#memory, init);
+    this.#meter = this.#encoder.control === null ? null : new LaneMeter(this.#encoder.control);
     this.#hasher = new RunHasher(this.#memory, hash);
     this.#parser = new LaneParser('destination', (frame) => this.#onFrame(frame));
     const socket = tls.connect(sourceTlsOptions(init));
@@ -100,6 +105,7 @@ class SourceLane {
   #onMessage(message: ToSourceLane): void {
     if (message.type === 'close' && this.#state === 'connecting') return this.#end();
     this.#queue.push(message);
+    this.#meter?.called();
     this.#work();
   }
 
@@ -150,6 +156,7 @@ class SourceLane {
       this.#free.push(frame);
       this.#resume();
     });
+    this.#meter?.sent(counts.wireBytes);
     this.#post({ type: 'sent', id, ...counts });
   }
 
@@ -191,6 +198,7 @@ class SourceLane {
       this.#post({ type: 'connected' });
     } else if (type === LaneFrameType.ack) {
       this.#onAck(header.sequence);
+      this.#meter?.acked(decodeAck(payload), this.#owed.size === 0 && this.#queue.length === 0);
     } else {
       this.#onVerified(header.sequence, runs);
     }
