@@ -189,7 +189,8 @@ class DestinationLane {
   #acknowledge(socket: tls.TLSSocket): void {
     if (this.#received === this.#acknowledged) return;
     this.#acknowledged = this.#received;
-    socket.write(encodeAck(this.#acknowledged, Math.round(performance.eventLoopUtilization().active)));
+    const { user, system } = process.threadCpuUsage();
+    socket.write(encodeAck(this.#acknowledged, Math.round((user + system) / 1000)));
   }
 
   /** Says why and lets go; what still arrives is read and thrown away, or the reason would be lost to a reset. */

@@ -1,7 +1,7 @@
 /**
  * Where the time of a source lane goes, span by span: what the control of compression decides by.
  *
- * The event loop knows how long the thread was at work and how long it waited; waiting with nothing on its way to the
+ * At work is the making of batches and handing them to the connection. Waiting with nothing on its way to the
  * destination is waiting for the guest's pages and counts for nothing.
  */
 import { performance } from 'node:perf_hooks';
@@ -13,7 +13,7 @@ const SPAN_BATCHES = 4;
 export class LaneMeter {
   readonly #control: CompressionControl;
   #startMs = performance.now();
-  #activeMs = performance.eventLoopUtilization().active;
+  #busyMs = 0;
   #cpu = process.threadCpuUsage();
   #unemployedMs = 0;
   #unemployedSinceMs: number | null = this.#startMs;
@@ -26,9 +26,10 @@ export class LaneMeter {
     this.#control = control;
   }
 
-  /** A batch was queued on the connection; may end a span. */
-  sent(wireBytes: number): void {
+  /** A batch, begun at `startMs`, was queued on the connection; may end a span. */
+  sent(wireBytes: number, startMs: number): void {
     const nowMs = performance.now();
+    this.#busyMs += nowMs - startMs;
     this.#employed(nowMs);
     this.#wireBytes += wireBytes;
     this.#batches++;
@@ -53,19 +54,18 @@ export class LaneMeter {
   }
 
   #endSpan(nowMs: number): void {
-    const { active } = performance.eventLoopUtilization();
     const { user, system } = process.threadCpuUsage(this.#cpu);
     const spanMs = nowMs - this.#startMs - this.#unemployedMs;
     this.#control.spanEnded({
       nowMs,
       spanMs,
-      busyMs: Math.min(spanMs, active - this.#activeMs),
+      busyMs: Math.min(spanMs, this.#busyMs),
       cpuMs: (user + system) / 1000,
       destinationBusyMs: Math.min(spanMs, this.#destinationBusyMs),
       wireBytes: this.#wireBytes,
     });
     this.#startMs = nowMs;
-    this.#activeMs = active;
+    this.#busyMs = 0;
     this.#cpu = process.threadCpuUsage();
     this.#unemployedMs = 0;
     this.#wireBytes = 0;

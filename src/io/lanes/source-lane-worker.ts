@@ -149,6 +149,7 @@ class SourceLane {
 
   #sendBatch(batch: ToSourceLane & { type: 'batch' }, frame: FrameBuffer): void {
     const { id } = batch;
+    const startMs = performance.now();
     const sequence = ++this.#sequence;
     const { start, end, ...counts } = this.#encoder.encode(sequence, batch, frame);
     this.#owed.set(sequence, { type: 'batch', id });
@@ -156,7 +157,7 @@ class SourceLane {
       this.#free.push(frame);
       this.#resume();
     });
-    this.#meter?.sent(counts.wireBytes);
+    this.#meter?.sent(counts.wireBytes, startMs);
     this.#post({ type: 'sent', id, ...counts });
   }
 
