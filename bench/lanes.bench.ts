@@ -1,7 +1,7 @@
 /**
  * Throughput, processor time and memory of lanes on the loopback, source and destination in two processes.
  *
- *     node bin/with-node24 bench/lanes.bench.ts [--guest MiB] [--send MiB] [--lanes 1,2] [--compress lz,none] [--batch PAGES]
+ *     node bin/with-node24 bench/lanes.bench.ts [--guest MiB] [--send MiB] [--lanes 1,2] [--compress adaptive,lz,none] [--batch PAGES]
  *
  * Guest memory is a file in /dev/shm: per 8 pages five of a program's code in shuffled order, two random, one zero. The
  * hash at the end is of what the destination holds and must be that of the source.
@@ -16,7 +16,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { DestinationLanePool } from '../src/io/lanes/destination-lane-pool.ts';
-import type { LaneTls, MemoryMap } from '../src/io/lanes/lane-protocol.ts';
+import type { LaneCompress, LaneTls, MemoryMap } from '../src/io/lanes/lane-protocol.ts';
 import { SourceLanePool } from '../src/io/lanes/source-lane-pool.ts';
 import { createTestAuthority } from '../test/support/certificates.ts';
 
@@ -89,7 +89,7 @@ function blockOf(file: string, pageCount: number): MemoryMap {
   return [{ name: 'ram', firstPage: 0, pageCount, path: file, offsetBytes: 0 }];
 }
 
-type Run = { lanes: number; compress: 'lz' | 'none'; sendMiB: number; batch: number };
+type Run = { lanes: number; compress: LaneCompress; sendMiB: number; batch: number };
 type World = { guest: string; copy: string; pages: number; alpha: LaneTls; beta: LaneTls };
 
 async function measure(world: World, run: Run): Promise<Result> {
@@ -111,6 +111,8 @@ async function measure(world: World, run: Run): Promise<Result> {
       token,
       memory: blockOf(world.guest, world.pages),
       compress: run.compress,
+      deltaCacheBytes: 0,
+      maxBandwidthBytesPerSecond: null,
     },
     {
       onSent: (_lane, _id, counts) => {
@@ -165,7 +167,7 @@ async function main(): Promise<void> {
       guest: { type: 'string', default: '256' },
       send: { type: 'string', default: '1024' },
       lanes: { type: 'string', default: '1,2' },
-      compress: { type: 'string', default: 'lz,none' },
+      compress: { type: 'string', default: 'adaptive,lz,none' },
       batch: { type: 'string', default: '256' },
     },
   });
@@ -180,7 +182,7 @@ async function main(): Promise<void> {
     console.log(
       'compress lanes  MB/s  MB/s/lane  ratio | ms CPU per GB: source destination | RSS MiB: source destination',
     );
-    for (const compress of values.compress.split(',') as ('lz' | 'none')[]) {
+    for (const compress of values.compress.split(',') as LaneCompress[]) {
       for (const lanes of values.lanes.split(',').map(Number)) {
         fs.writeFileSync(copy, '');
         fs.truncateSync(copy, guestMiB * 2 ** 20);

@@ -4,6 +4,7 @@
  * Scale 1 is the full size. Speeds are for people to compare on a quiet machine; tests only run tiny scales, so that the
  * benchmarks do not rot.
  */
+import { run as delta } from './delta.bench.ts';
 import { run as pageTable } from './page-table.bench.ts';
 import { run as vmstream } from './vmstream.bench.ts';
 
@@ -14,3 +15,4 @@ if (!(scale > 0 && scale <= 4)) {
 }
 vmstream(scale);
 pageTable(scale);
+delta(scale);

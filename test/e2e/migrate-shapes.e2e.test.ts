@@ -58,9 +58,10 @@ test('a guest with a disk, a file cache and two networks moves', async () => {
 });
 
 test('without compression a page costs a page', async () => {
-  const { report } = await moveVerified({ name: 'plain' }, {}, ['--compress', 'none']);
+  const { report } = await moveVerified({ name: 'plain' }, {}, ['--compress', 'none', '--delta', 'off']);
   const { raw, wire } = report.bytes;
   assert.equal(report.options.compress, 'none');
+  assert.deepEqual([report.options.delta, report.pages.delta, report.pages.unchanged], ['off', null, null]);
   assert.ok(wire > raw && wire < raw * 1.02, `${wire} bytes for ${raw}`);
 });
 

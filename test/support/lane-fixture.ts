@@ -130,7 +130,10 @@ export async function start(t: TestContext, sourceMap: MemoryMap, destinationMap
   const ports = await destination.ready();
   const recorder = new Recorder();
   const options = { host: '127.0.0.1', ports, peerName: 'beta', tls: alpha, token, memory: sourceMap };
-  const source = new SourceLanePool({ ...options, compress: 'lz', ...setup.source }, recorder.events);
+  const source = new SourceLanePool(
+    { ...options, compress: 'lz', deltaCacheBytes: 1 << 20, maxBandwidthBytesPerSecond: null, ...setup.source },
+    recorder.events,
+  );
   t.after(async () => await source.terminate());
   return { source, destination, recorder, ports, refused, destinationFailed: failed.promise };
 }

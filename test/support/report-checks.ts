@@ -15,7 +15,16 @@ const documented = {
     ...{ preMigration: null, reservation: null, preCopy: null, stopAndCopy: null, commitment: null, activation: null },
   },
   rounds: null,
-  pages: { total: null, sent: null, resent: null, zero: null, pruned: null, delta: null, pulled: null },
+  pages: {
+    total: null,
+    sent: null,
+    resent: null,
+    zero: null,
+    pruned: null,
+    delta: null,
+    unchanged: null,
+    pulled: null,
+  },
   bytes: { wire: null, raw: null },
   cpuMs: { source: { agent: null, qemu: null }, destination: { agent: null, qemu: null } },
   ...{ verified: null, switchover: null, pull: null, predicted: null },
@@ -52,6 +61,7 @@ export function assertReport(report: MigrationReport): void {
   );
 
   assert.ok(pages.resent <= pages.sent && pages.zero <= pages.total, JSON.stringify(pages));
+  assert.ok((pages.delta ?? 0) <= pages.sent, JSON.stringify(pages));
   assert.equal(bytes.raw, pages.sent * 4096, 'raw bytes are those of the pages sent');
   assert.ok(bytes.wire > 0 && bytes.wire <= bytes.raw * 1.02 + 2 ** 20, `${bytes.wire} bytes for ${bytes.raw}`);
   for (const side of [cpuMs.source, cpuMs.destination]) {

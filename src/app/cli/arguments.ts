@@ -1,9 +1,10 @@
 /** Values of options, with units, as commander wants them: a wrong one is a usage error that names the option. */
 import { InvalidArgumentError } from 'commander';
 import { describeError } from '../../core/base/errors.ts';
-import { parseDurationMs, parseRateBytesPerSecond } from '../../core/model/units.ts';
+import { parseDurationMs, parseRateBytesPerSecond, parseSizeBytes } from '../../core/model/units.ts';
 
 export const durationMs = orInvalid(parseDurationMs);
+export const byteSize = orInvalid(parseSizeBytes);
 export const bytesPerSecond = orInvalid(parseRateBytesPerSecond);
 
 export function wholeNumber(text: string): number {

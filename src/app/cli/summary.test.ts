@@ -22,11 +22,11 @@ test('a completed migration', () => {
     'downtime       120 ms (target 300 ms)',
     'on the wire    84.9 MiB (209 Mbit/s on average)',
     'guest memory   1.00 GiB, 274 MiB of it sent before compression',
-    'pages          70 100 sent, 10 100 of them again, 202 144 zero',
+    'pages          70 100 sent, 10 100 of them again, 202 144 zero, 6 100 as deltas, 40 unchanged',
     'CPU time       source agent 900 ms, QEMU 700 ms; destination agent 600 ms, QEMU unknown',
     'verified       every page is equal on both sides',
     'ended because  downtime target met, 110 ms expected, after 2.70 s and 2 rounds',
-    'migration      m1, strategy precopy, compression lz, 2 lanes',
+    'migration      m1, strategy precopy, compression lz, deltas on, 2 lanes',
   ]);
 });
 

@@ -59,6 +59,7 @@ function factTable(report: MigrationReport): string[] {
     `${pages(counts.zero)} zero`,
     ...(counts.pruned === null ? [] : [`${pages(counts.pruned)} pruned`]),
     ...(counts.delta === null ? [] : [`${pages(counts.delta)} as deltas`]),
+    ...(counts.unchanged === null ? [] : [`${pages(counts.unchanged)} unchanged`]),
     ...(counts.pulled === null ? [] : [`${pages(counts.pulled)} pulled`]),
   ];
   const rows = [
@@ -73,7 +74,10 @@ function factTable(report: MigrationReport): string[] {
     ['verified', verifiedText(report)],
     ...report.notes.map((note) => ['note', note]),
     ['ended because', whyEnded(report)],
-    ['migration', `${report.id}, strategy ${report.strategy}, compression ${options.compress}, ${options.lanes} lanes`],
+    [
+      'migration',
+      `${report.id}, strategy ${report.strategy}, compression ${options.compress}, deltas ${options.delta}, ${options.lanes} lanes`,
+    ],
   ];
   return formatTable(['', ''], rows, 'll').slice(1);
 }

@@ -31,7 +31,16 @@ export type RecordEnd = {
 };
 
 const nobody: CpuMs = { agent: null, qemu: null };
-const noPages: PageCounts = { total: 0, sent: 0, resent: 0, zero: 0, pruned: null, delta: null, pulled: null };
+const noPages: PageCounts = {
+  total: 0,
+  sent: 0,
+  resent: 0,
+  zero: 0,
+  pruned: null,
+  delta: null,
+  unchanged: null,
+  pulled: null,
+};
 
 export class MigrationRecord {
   readonly clock = new StageClock();
@@ -194,7 +203,7 @@ export class MigrationRecord {
         keepCache: options.keepCache,
         dropSlabs: options.dropSlabs,
         compress: options.compress,
-        delta: null,
+        delta: options.delta,
         lanes: options.lanes,
         maxBandwidth: options.maxBandwidthBytesPerSecond,
         downtimeTargetMs: options.downtimeTargetMs,

@@ -51,6 +51,7 @@ export class Pump implements VmStreamSink {
   readonly #side: SidePages;
   readonly #isSide: readonly boolean[];
   readonly #runs = new Uint32Array(2 * BATCH_PAGES_MAX);
+  readonly #heats = new Uint8Array(BATCH_PAGES_MAX);
   readonly #nextIds: number[];
   #rawBytes = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -213,8 +214,9 @@ export class Pump implements VmStreamSink {
 
   #openLanes(workers: Worker[]): SourceLanePool {
     const { memory, options, lanes } = this.#init;
+    const { compress, maxBandwidthBytesPerSecond } = options;
     return new SourceLanePool(
-      { ...lanes, memory, compress: options.compress },
+      { ...lanes, memory, compress, deltaCacheBytes: deltaCacheBytesOf(options), maxBandwidthBytesPerSecond },
       {
         onSent: (lane, id, counts) =>
           this.#guard(() => {
@@ -261,12 +263,14 @@ export class Pump implements VmStreamSink {
 
   #fillLane(lane: number, now: number): void {
     for (let length = this.#nextZeroRuns(lane); length > 0; length = this.#nextZeroRuns(lane)) {
-      this.#lanes.send(lane, this.#nextIds[lane]!++, noRuns, this.#runs.slice(0, length));
+      this.#lanes.send(lane, this.#nextIds[lane]!++, noRuns, { zeroRuns: this.#runs.slice(0, length) });
     }
     for (;;) {
       const length = this.#scheduler.nextBatch(lane, now, this.#runs);
       if (length === 0) return;
-      this.#lanes.send(lane, this.#nextIds[lane]!++, this.#runs.slice(0, length));
+      const runs = this.#runs.subarray(0, length);
+      const heats = this.#heats.subarray(0, this.#table.copyDirtyCounts(runs, this.#heats));
+      this.#lanes.send(lane, this.#nextIds[lane]!++, runs, { heats });
     }
   }
 
@@ -336,7 +340,9 @@ export class Pump implements VmStreamSink {
 
   #totals(): PumpTotals {
     const { rounds, pages, wireBytes, switchover } = this.#scheduler.snapshot(performance.now());
-    return { switchover, rounds, pages, bytes: { wire: wireBytes, raw: this.#rawBytes } };
+    const { delta, unchanged } = this.#init.options.delta === 'on' ? pages : { delta: null, unchanged: null };
+    const counts = { ...pages, delta, unchanged };
+    return { switchover, rounds, pages: counts, bytes: { wire: wireBytes, raw: this.#rawBytes } };
   }
 
   #progress(nowMs: number): PumpProgress {
@@ -430,6 +436,10 @@ export class Pump implements VmStreamSink {
     await this.#lanes.terminate();
     this.#post({ type: 'closed', totals: this.#totals() });
   }
+}
+
+function deltaCacheBytesOf({ delta, deltaCacheBytes }: PumpInit['options']): number {
+  return delta === 'on' ? deltaCacheBytes : 0;
 }
 
 function isSame(block: RamBlock, expected: { name: string; usedBytes: number } | undefined): boolean {

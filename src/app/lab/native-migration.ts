@@ -29,6 +29,9 @@ import type { LabHostPlan, LabPlan } from './plan.ts';
 
 export type NativeMode = Exclude<MoveMode, 'vmferry'>;
 
+/** Other capabilities and parameters of QEMU than those of the mode. */
+export type NativeTuning = { readonly capabilities: readonly string[]; readonly parameters: object };
+
 export type NativeOptions = {
   readonly plan: LabPlan;
   readonly mode: NativeMode;
@@ -36,6 +39,7 @@ export type NativeOptions = {
   readonly spec: VmSpec;
   readonly accelerator: 'kvm' | 'tcg';
   readonly binary: string;
+  readonly tuning?: NativeTuning;
   readonly signal: AbortSignal;
   /** A migration that has not completed by then is cancelled; default two minutes. */
   readonly moveTimeoutMs?: number;
@@ -80,7 +84,8 @@ export class NativeGuest implements MovableGuest {
     const { mode, signal, moveTimeoutMs = MOVE_TIMEOUT_MS } = this.#options;
     const [source, destination] = [this.#source.qmp, this.#destination.qmp];
     const uri = `tcp:${this.#destination.host.address}:${PORT}`;
-    for (const qmp of [source, destination]) await prepare(qmp, mode);
+    const tuning = this.#options.tuning ?? tuningOf(mode);
+    for (const qmp of [source, destination]) await prepare(qmp, tuning);
     await destination.execute('migrate-incoming', { uri });
     const qemuVersion = formatVersion(source.version);
     const startMs = performance.now();
@@ -116,16 +121,17 @@ export class NativeGuest implements MovableGuest {
   }
 }
 
+function tuningOf(mode: NativeMode): NativeTuning {
+  if (mode === 'qemu-default') return { capabilities: [], parameters: {} };
+  const parameters = { 'multifd-channels': MULTIFD_CHANNELS, 'multifd-compression': 'zstd' };
+  return { capabilities: ['multifd'], parameters };
+}
+
 /** The event of completion spares us a poll's delay; multifd must be set on both sides, and before the destination listens. */
-async function prepare(qmp: QmpClient, mode: NativeMode): Promise<void> {
-  const multifd = mode === 'qemu-multifd-zstd';
-  const capabilities = [{ capability: 'events', state: true }];
-  if (multifd) capabilities.push({ capability: 'multifd', state: true });
-  await qmp.execute('migrate-set-capabilities', { capabilities });
-  await qmp.execute('migrate-set-parameters', {
-    'max-bandwidth': 0,
-    ...(multifd && { 'multifd-channels': MULTIFD_CHANNELS, 'multifd-compression': 'zstd' }),
-  });
+async function prepare(qmp: QmpClient, { capabilities, parameters }: NativeTuning): Promise<void> {
+  const wanted = ['events', ...capabilities].map((capability) => ({ capability, state: true }));
+  await qmp.execute('migrate-set-capabilities', { capabilities: wanted });
+  await qmp.execute('migrate-set-parameters', { 'max-bandwidth': 0, ...parameters });
 }
 
 async function startSide(options: NativeOptions, host: LabHostPlan, further: readonly string[]): Promise<Side> {

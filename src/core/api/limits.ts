@@ -16,6 +16,8 @@ export const GRACE_MS_DEFAULT = 60_000;
 export const GRACE_MS_MAX = 3_600_000;
 export const HISTORY_ROWS_DEFAULT = 50;
 export const HISTORY_ROWS_MAX = 1000;
+/** Page versions that a source keeps for deltas. */
+export const DELTA_CACHE_BYTES_MAX = 4 * 1024 ** 3;
 /** One server-sent event; a report with ROUNDS_MAX rounds stays below. */
 export const EVENT_CHARS_MAX = 4 * 1024 * 1024;
 

@@ -6,11 +6,19 @@
  * answer of a newer agent.
  */
 import { z } from 'zod';
-import { compressModes, defaultMigrationOptions, pruneModes, stageNames, strategyNames } from '../model/migration.ts';
+import {
+  compressModes,
+  defaultMigrationOptions,
+  deltaModes,
+  pruneModes,
+  stageNames,
+  strategyNames,
+} from '../model/migration.ts';
 import type { MigrationOptions, MigrationReport, MigrationView } from '../model/migration.ts';
 import { vmNameSchema, vmSpecSchema, vmStates } from '../model/vm.ts';
 import type { HostView, Problem, VmView } from '../model/vm.ts';
 import {
+  DELTA_CACHE_BYTES_MAX,
   DOWNTIME_MS_MAX,
   GRACE_MS_DEFAULT,
   GRACE_MS_MAX,
@@ -44,6 +52,8 @@ export const migrationOptionsSchema = z.strictObject({
   keepCache: z.boolean().default(defaultMigrationOptions.keepCache),
   dropSlabs: z.boolean().default(defaultMigrationOptions.dropSlabs),
   compress: z.enum(compressModes).default(defaultMigrationOptions.compress),
+  delta: z.enum(deltaModes).default(defaultMigrationOptions.delta),
+  deltaCacheBytes: z.int().min(0).max(DELTA_CACHE_BYTES_MAX).default(defaultMigrationOptions.deltaCacheBytes),
   /** Null: as many as the source's processors are good for. */
   lanes: z.int().min(1).max(LANES_MAX).nullable().default(null),
   maxBandwidthBytesPerSecond: z.int().min(1).nullable().default(defaultMigrationOptions.maxBandwidthBytesPerSecond),
@@ -193,6 +203,7 @@ export const migrationReportSchema = z.object({
     zero: count,
     pruned: count.nullable(),
     delta: count.nullable(),
+    unchanged: count.nullable(),
     pulled: count.nullable(),
   }),
   bytes: z.object({ wire: count, raw: count }),

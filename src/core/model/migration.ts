@@ -11,12 +11,14 @@ import type { SwitchoverReport } from './switchover.ts';
 export const strategyNames = ['auto', 'precopy', 'mplm', 'dsm', 'postcopy'] as const;
 export type StrategyName = (typeof strategyNames)[number];
 
-export const compressModes = ['none', 'lz'] as const;
+export const compressModes = ['none', 'lz', 'adaptive'] as const;
 export type CompressMode = (typeof compressModes)[number];
 
 /** Pages that are not sent: none, those that the guest does not use, or also its clean file cache, which it drops. */
 export const pruneModes = ['none', 'free', 'soft'] as const;
 export type PruneMode = (typeof pruneModes)[number];
+export const deltaModes = ['on', 'off'] as const;
+export type DeltaMode = (typeof deltaModes)[number];
 
 export type MigrationOptions = {
   readonly strategy: StrategyName;
@@ -26,6 +28,10 @@ export type MigrationOptions = {
   /** With `soft`: the kernel's caches of names and inodes are dropped, too. */
   readonly dropSlabs: boolean;
   readonly compress: CompressMode;
+  /** Whether pages sent again travel as their difference to the version sent last. */
+  readonly delta: DeltaMode;
+  /** Bytes of such versions that the source keeps, over all lanes. */
+  readonly deltaCacheBytes: number;
   readonly lanes: number;
   /** Wire bytes per second over all lanes; null = as fast as the link. */
   readonly maxBandwidthBytesPerSecond: number | null;
@@ -53,7 +59,9 @@ export const defaultMigrationOptions: MigrationOptions = {
   prune: 'soft',
   keepCache: false,
   dropSlabs: false,
-  compress: 'lz',
+  compress: 'adaptive',
+  delta: 'on',
+  deltaCacheBytes: 64 * 1024 * 1024,
   lanes: 2,
   maxBandwidthBytesPerSecond: null,
   downtimeTargetMs: 300,
@@ -109,7 +117,10 @@ export type PageCounts = {
   readonly zero: number;
   /** Pages with content that were left out because the guest can do without it; null with `--prune none`. */
   readonly pruned: number | null;
+  /** Of `sent`, those that travelled as a delta; null with delta off. */
   readonly delta: number | null;
+  /** Pages that were due again and not sent, because their content was what the destination holds; null with delta off. */
+  readonly unchanged: number | null;
   /** Pages that were left to the pull phase; null without one. */
   readonly pulled: number | null;
 };

@@ -56,6 +56,9 @@ export type SentBatch = {
   /** The n-th batch that nextBatch granted to this lane has id n, from 0. */
   readonly id: number;
   readonly dataPages: number;
+  /** Of `dataPages`. */
+  readonly deltaPages?: number;
+  readonly unchangedPages?: number;
   readonly zeroPages: number;
   readonly wireBytes: number;
 };
@@ -123,6 +126,8 @@ export class Scheduler {
   #dirtyPagesPerSecondMin = Infinity;
   #dirtyIntervals = 0;
   #dataPages = 0;
+  #deltaPages = 0;
+  #unchangedPages = 0;
   #zeroPages = 0;
   #resentPages = 0;
   #wireBytes = 0;
@@ -258,6 +263,8 @@ export class Scheduler {
     const { roundIndex, againPages } = this.#unsent[lane]!.shift()!;
     this.#log.sent(roundIndex, batch.dataPages, batch.wireBytes);
     this.#dataPages += batch.dataPages;
+    this.#deltaPages += batch.deltaPages ?? 0;
+    this.#unchangedPages += batch.unchangedPages ?? 0;
     this.#resentPages += Math.min(againPages, batch.dataPages);
     this.#zeroPages += Math.max(0, batch.zeroPages - againPages);
     this.#wireBytes += batch.wireBytes;
@@ -315,7 +322,8 @@ export class Scheduler {
         resent: this.#resentPages,
         zero,
         pruned: this.#options.prune ? this.#table.sparedPages : null,
-        delta: null,
+        delta: this.#deltaPages,
+        unchanged: this.#unchangedPages,
         pulled: this.#options.pull && this.#guest === 'stopped' ? this.#waitingPages : null,
       },
       pagesPending: this.#waitingPages,

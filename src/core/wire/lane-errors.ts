@@ -8,6 +8,7 @@ export type LaneFrameErrorCode =
   | 'LANE_FRAME_TOO_LONG'
   | 'LANE_FRAME_LENGTH'
   | 'LANE_FRAME_RUN'
+  | 'LANE_FRAME_DELTA'
   | 'LANE_FRAME_TRUNCATED';
 
 /** A lane connection carried something that the protocol does not allow. */

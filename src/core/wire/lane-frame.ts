@@ -5,7 +5,7 @@
  *       HELLO(version, lane, lanes, token) ──▶
  *                          ◀── ACCEPT(version)  or  REFUSE(reason, text), then the end
  *       PAGES(1) PAGES(2) VERIFY(3) ... ─────▶   in order; page content of the lane's own chunks only
- *                          ◀── ACK(2) VERIFIED(3) ...        ACK is cumulative: placed up to this sequence
+ *                          ◀── ACK(2, busy) VERIFIED(3) ...  ACK is cumulative: placed up to this sequence
  *       BYE ─────────────────────────────────▶   nothing more will follow; an end without it is a failure
  *                          ◀── REFUSE at any time: the destination gives up, with the reason
  *
@@ -18,22 +18,24 @@
  *          4    4 sequence       PAGES, VERIFY: 1, 2, 3 ... per lane; ACK, VERIFIED: the frame that is answered; else zero
  *          8    4 run_count      entries of the run table, at most FRAME_RUNS_MAX
  *         12    4 payload_size   bytes after the run table
- *         16    4 raw_size       PAGES: bytes of the data pages, at most FRAME_DATA_BYTES_MAX; else zero
- *         20    4 reserved       zero
+ *         16    4 raw_size       PAGES: bytes of data pages and deltas, at most FRAME_DATA_BYTES_MAX; else zero
+ *         20    4 delta_size     PAGES: of these, the bytes of deltas; else zero
  *         24  8*n run table
  *
  *     offset size run
  *          0    4 page           first page, numbered over all RAM blocks
- *          4    4 count          bits 0-30: pages, 1 to RUN_PAGES_MAX; bit 31: a run of zero pages (PAGES only)
+ *          4    4 count          bits 0-29: pages, 1 to RUN_PAGES_MAX; PAGES only: bit 31: a run of zero pages,
+ *                                bit 30: a run of pages that travel as deltas (page-delta.ts)
  *
  *     type       runs                     payload
  *     HELLO      none                     u16 version, u16 lane, u16 lanes, u16 zero, 32 bytes token
  *     ACCEPT     none                     u16 version, u16 zero
  *     REFUSE     none                     u16 reason, u16 zero, text in ASCII
- *     PAGES      data and zero runs       the data pages in the order of the table, raw or zstd (then shorter than raw)
+ *     PAGES      any, none if nothing     the data pages in the order of the table, then the deltas in that order; raw,
+ *                changed                  or zstd (then shorter than raw)
  *     VERIFY     at most 2 MiB each       8 bytes hash per run
  *     BYE        none                     none
- *     ACK        none                     none
+ *     ACK        none                     u32 busy: milliseconds that the lane has been at work, modulo 2^32
  *     VERIFIED   runs that differ         none
  */
 import { readU16, readU32, writeU16, writeU32 } from '../bytes/big-endian.ts';
@@ -41,17 +43,21 @@ import { decodeLatin1 } from '../bytes/latin1.ts';
 import { LANE_TOKEN_BYTES, PAGE_HASH_BYTES, REFUSE_TEXT_BYTES_MAX } from './lane-limits.ts';
 
 export const LANE_ALPN = 'vmferry-lane/1';
-export const LANE_VERSION = 1;
+/** 2: deltas, and the busy time of acknowledgements. */
+export const LANE_VERSION = 2;
 
 export const LANE_HEADER_BYTES = 24;
 export const RUN_BYTES = 8;
 export const HELLO_BYTES = 8 + LANE_TOKEN_BYTES;
 export const ACCEPT_BYTES = 4;
 export const REFUSE_HEAD_BYTES = 4;
+export const ACK_BYTES = 4;
 
 /** Bit of a run's count, on the wire and in memory: the pages of the run are zero and have no payload. */
 export const ZERO_RUN = 0x8000_0000;
-export const RUN_COUNT_MASK = 0x7fff_ffff;
+/** Bit of a run's count: the pages of the run travel as deltas to the version that the lane brought last. */
+export const DELTA_RUN = 0x4000_0000;
+export const RUN_COUNT_MASK = 0x3fff_ffff;
 export const FLAG_ZSTD = 1;
 
 export const LaneFrameType = {
@@ -84,6 +90,8 @@ export type LaneHeader = {
   readonly runCount: number;
   readonly payloadBytes: number;
   readonly rawBytes: number;
+  /** Of `rawBytes`. */
+  readonly deltaBytes: number;
 };
 
 /** Bytes of header and run table. */
@@ -100,7 +108,7 @@ export function writeLaneHead(out: Uint8Array, at: number, header: LaneHeader, r
   writeU32(out, at + 8, header.runCount);
   writeU32(out, at + 12, header.payloadBytes);
   writeU32(out, at + 16, header.rawBytes);
-  writeU32(out, at + 20, 0);
+  writeU32(out, at + 20, header.deltaBytes);
   for (let i = 0, to = at + LANE_HEADER_BYTES; i < header.runCount * 2; i++, to += 4) writeU32(out, to, runs[i]!);
 }
 
@@ -147,8 +155,16 @@ export function encodeBye(): Uint8Array<ArrayBuffer> {
   return small(LaneFrameType.bye, 0, 0).out;
 }
 
-export function encodeAck(sequence: number): Uint8Array<ArrayBuffer> {
-  return small(LaneFrameType.ack, sequence, 0).out;
+/** `busyMs`: how long the destination's lane has been at work since its beginning. */
+export function encodeAck(sequence: number, busyMs: number): Uint8Array<ArrayBuffer> {
+  const { out, at } = small(LaneFrameType.ack, sequence, ACK_BYTES);
+  writeU32(out, at, busyMs);
+  return out;
+}
+
+/** Milliseconds, modulo 2^32. */
+export function decodeAck(payload: Uint8Array): number {
+  return readU32(payload, 0);
 }
 
 /** `runs` holds pairs [page, count]; `hashes` holds two words per run, high word first. */
@@ -176,6 +192,6 @@ function small(type: LaneFrameType, sequence: number, payloadBytes: number, runs
   const runCount = runs.length / 2;
   const at = laneHeadBytes(runCount);
   const out = new Uint8Array(at + payloadBytes);
-  writeLaneHead(out, 0, { type, flags: 0, sequence, runCount, payloadBytes, rawBytes: 0 }, runs);
+  writeLaneHead(out, 0, { type, flags: 0, sequence, runCount, payloadBytes, rawBytes: 0, deltaBytes: 0 }, runs);
   return { out, at };
 }

@@ -12,6 +12,10 @@ export const FRAME_DATA_BYTES_MAX = FRAME_DATA_PAGES_MAX * LANE_PAGE_BYTES;
 export const FRAME_RUNS_MAX = 512;
 /** One run never needs to be longer than a chunk, and is cut there when there are several lanes. */
 export const RUN_PAGES_MAX = LANE_CHUNK_PAGES;
+/** Shortest delta of a page: one change of one byte. */
+export const DELTA_BYTES_MIN = 4;
+/** A longer delta would hardly be shorter than the page is when compressed. */
+export const DELTA_BYTES_MAX = 2048;
 export const LANE_TOKEN_BYTES = 32;
 export const PAGE_HASH_BYTES = 8;
 /** Text of a REFUSE, for people. */
@@ -21,3 +25,4 @@ export const LANE_COUNT_MAX = 64;
 
 assert(FRAME_DATA_PAGES_MAX * 2 <= FRAME_RUNS_MAX, 'any mix of data and zero pages of a full batch fits in one table');
 assert(FRAME_RUNS_MAX >= LANE_CHUNK_PAGES, 'a chunk can be verified page by page in one frame');
+assert(DELTA_BYTES_MAX < LANE_PAGE_BYTES, 'deltas need less room than the pages that they stand for');

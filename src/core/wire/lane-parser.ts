@@ -9,6 +9,8 @@ import { readU16, readU32 } from '../bytes/big-endian.ts';
 import { LaneFrameError } from './lane-errors.ts';
 import {
   ACCEPT_BYTES,
+  ACK_BYTES,
+  DELTA_RUN,
   FLAG_ZSTD,
   HELLO_BYTES,
   LANE_HEADER_BYTES,
@@ -20,7 +22,10 @@ import {
   ZERO_RUN,
 } from './lane-frame.ts';
 import {
+  DELTA_BYTES_MAX,
+  DELTA_BYTES_MIN,
   FRAME_DATA_BYTES_MAX,
+  FRAME_DATA_PAGES_MAX,
   FRAME_RUNS_MAX,
   LANE_PAGE_BYTES,
   PAGE_HASH_BYTES,
@@ -28,7 +33,7 @@ import {
   RUN_PAGES_MAX,
 } from './lane-limits.ts';
 
-/** `runs` holds pairs [page, count | ZERO_RUN]. Both arrays are valid only during the call of the sink. */
+/** `runs` holds pairs [page, count | ZERO_RUN or DELTA_RUN]. Both arrays are valid only during the call of the sink. */
 export type LaneFrame = { readonly header: LaneHeader; readonly runs: Uint32Array; readonly payload: Uint8Array };
 
 export type LaneSender = 'source' | 'destination';
@@ -128,12 +133,13 @@ function readHeader(head: Uint8Array, types: ReadonlySet<number>): LaneHeader {
     runCount: readU32(head, 8),
     payloadBytes: readU32(head, 12),
     rawBytes: readU32(head, 16),
+    deltaBytes: readU32(head, 20),
   };
   const flagsMax = type === LaneFrameType.pages ? FLAG_ZSTD : 0;
   if (header.flags > flagsMax) {
     throw new LaneFrameError('LANE_FRAME_FLAGS', `Frame type ${type} has unknown flags ${header.flags}`);
   }
-  if (readU16(head, 2) !== 0 || readU32(head, 20) !== 0) {
+  if (readU16(head, 2) !== 0) {
     throw new LaneFrameError('LANE_FRAME_RESERVED', 'Reserved bytes of a frame header are not zero');
   }
   atMost('run table', header.runCount, FRAME_RUNS_MAX);
@@ -158,7 +164,8 @@ function checkShape(header: LaneHeader): void {
   );
 }
 
-function shapeFits({ type, flags, sequence, runCount, payloadBytes, rawBytes }: LaneHeader): boolean {
+function shapeFits({ type, flags, sequence, runCount, payloadBytes, rawBytes, deltaBytes }: LaneHeader): boolean {
+  if (deltaBytes > 0 && (type !== LaneFrameType.pages || deltaBytes > rawBytes)) return false;
   const bare = runCount === 0 && rawBytes === 0;
   switch (type) {
     case LaneFrameType.hello:
@@ -175,38 +182,47 @@ function shapeFits({ type, flags, sequence, runCount, payloadBytes, rawBytes }: 
     case LaneFrameType.bye:
       return bare && sequence === 0 && payloadBytes === 0;
     case LaneFrameType.ack:
-      return bare && sequence > 0 && payloadBytes === 0;
+      return bare && sequence > 0 && payloadBytes === ACK_BYTES;
     case LaneFrameType.verified:
       return sequence > 0 && rawBytes === 0 && payloadBytes === 0;
     case LaneFrameType.verify:
       return sequence > 0 && rawBytes === 0 && runCount > 0 && payloadBytes === runCount * PAGE_HASH_BYTES;
     case LaneFrameType.pages:
-      if (sequence === 0 || runCount === 0) return false;
+      if (sequence === 0) return false;
       return flags === FLAG_ZSTD ? payloadBytes > 0 && payloadBytes < rawBytes : payloadBytes === rawBytes;
   }
 }
 
-/** Fills `runs` from the table and checks each run, and the data pages against the header. Hot: no allocation. */
+/** Fills `runs` from the table and checks each run, and the pages against the header. Hot: no allocation. */
 function readRuns(head: Uint8Array, header: LaneHeader, runs: Uint32Array): void {
   let dataPages = 0;
+  let deltaPages = 0;
   for (let i = 0, at = LANE_HEADER_BYTES; i < header.runCount; i++, at += RUN_BYTES) {
     const page = readU32(head, at);
     const word = readU32(head, at + 4);
     const count = word & RUN_COUNT_MASK;
-    const zero = word >= ZERO_RUN;
     if (count === 0 || count > RUN_PAGES_MAX || page + count > ZERO_RUN) badRun(page, count);
-    if (zero && header.type !== LaneFrameType.pages) badRun(page, word);
-    if (!zero) dataPages += count;
+    if (word === count) dataPages += count;
+    else if (header.type !== LaneFrameType.pages || word >= ZERO_RUN + DELTA_RUN) badRun(page, word);
+    else if (word < ZERO_RUN) deltaPages += count;
     runs[i * 2] = page;
     runs[i * 2 + 1] = word;
   }
-  if (header.type === LaneFrameType.pages && dataPages * LANE_PAGE_BYTES !== header.rawBytes) {
-    throw new LaneFrameError(
-      'LANE_FRAME_LENGTH',
-      `A frame of ${dataPages} data pages says that they have ${header.rawBytes} bytes`,
-      { dataPages, rawBytes: header.rawBytes },
-    );
-  }
+  if (header.type === LaneFrameType.pages) checkContent(header, dataPages, deltaPages);
+}
+
+function checkContent({ rawBytes, deltaBytes }: LaneHeader, dataPages: number, deltaPages: number): void {
+  const fits =
+    dataPages * LANE_PAGE_BYTES === rawBytes - deltaBytes &&
+    dataPages + deltaPages <= FRAME_DATA_PAGES_MAX &&
+    deltaBytes >= deltaPages * DELTA_BYTES_MIN &&
+    deltaBytes <= deltaPages * DELTA_BYTES_MAX;
+  if (fits) return;
+  throw new LaneFrameError(
+    'LANE_FRAME_LENGTH',
+    `A frame of ${dataPages} data pages and ${deltaPages} deltas says that they have ${rawBytes} bytes, ${deltaBytes} of them in deltas`,
+    { dataPages, deltaPages, rawBytes, deltaBytes },
+  );
 }
 
 function badRun(page: number, count: number): never {

@@ -16,7 +16,14 @@ export type DestinationLaneEvents = {
   readonly onFailed: (error: LaneError) => void;
 };
 
-const nothing: LaneCounts = { dataPages: 0, zeroPages: 0, rawBytes: 0, wireBytes: 0 };
+const nothing: LaneCounts = {
+  dataPages: 0,
+  deltaPages: 0,
+  zeroPages: 0,
+  unchangedPages: 0,
+  rawBytes: 0,
+  wireBytes: 0,
+};
 
 /** Starts the threads before their memory is known: loading their modules takes 0.1 s and more. */
 export function bootDestinationLanes(lanes: number): Worker[] {
@@ -69,14 +76,11 @@ export class DestinationLanePool {
 
   /** What has been placed so far in all lanes; at most a quarter of a second old. */
   progress(): LaneCounts {
-    let { dataPages, zeroPages, rawBytes, wireBytes } = nothing;
+    const total: { -readonly [key in keyof LaneCounts]: number } = { ...nothing };
     for (const each of this.#progress) {
-      dataPages += each.dataPages;
-      zeroPages += each.zeroPages;
-      rawBytes += each.rawBytes;
-      wireBytes += each.wireBytes;
+      for (const key of Object.keys(total) as (keyof LaneCounts)[]) total[key] += each[key];
     }
-    return { dataPages, zeroPages, rawBytes, wireBytes };
+    return total;
   }
 
   /** Ends listeners and connections; what the source still had to say is lost, so await `finished` before. */

@@ -23,6 +23,7 @@ import {
   LaneFrameType,
   RefuseReason,
 } from '../../core/wire/lane-frame.ts';
+import { LANE_PAGE_BYTES } from '../../core/wire/lane-limits.ts';
 import { type LaneFrame, LaneParser } from '../../core/wire/lane-parser.ts';
 import { LaneError, toLaneError } from './errors.ts';
 import { GuestMemory } from './guest-memory.ts';
@@ -53,7 +54,6 @@ class DestinationLane {
   #refusals = 0;
   #received = 0;
   #acknowledged = 0;
-  #rawBytes = 0;
   #wireBytes = 0;
   #reportedBytes = 0;
 
@@ -129,7 +129,6 @@ class DestinationLane {
       case LaneFrameType.pages:
         this.#expect(header.sequence);
         this.#placer.place(frame);
-        this.#rawBytes += header.rawBytes;
         break;
       case LaneFrameType.verify: {
         this.#acknowledge(socket);
@@ -190,7 +189,8 @@ class DestinationLane {
   #acknowledge(socket: tls.TLSSocket): void {
     if (this.#received === this.#acknowledged) return;
     this.#acknowledged = this.#received;
-    socket.write(encodeAck(this.#acknowledged));
+    const { user, system } = process.threadCpuUsage();
+    socket.write(encodeAck(this.#acknowledged, Math.round((user + system) / 1000)));
   }
 
   /** Says why and lets go; what still arrives is read and thrown away, or the reason would be lost to a reset. */
@@ -217,8 +217,9 @@ class DestinationLane {
   #reportProgress(): void {
     if (this.#wireBytes === this.#reportedBytes) return;
     this.#reportedBytes = this.#wireBytes;
-    const { dataPages, zeroPages } = this.#placer;
-    this.#post({ type: 'progress', dataPages, zeroPages, rawBytes: this.#rawBytes, wireBytes: this.#wireBytes });
+    const { dataPages, deltaPages, zeroPages } = this.#placer;
+    const counts = { dataPages, deltaPages, zeroPages, unchangedPages: 0, rawBytes: dataPages * LANE_PAGE_BYTES };
+    this.#post({ type: 'progress', ...counts, wireBytes: this.#wireBytes });
   }
 
   #fail(error: LaneError): void {

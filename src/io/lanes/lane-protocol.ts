@@ -34,6 +34,8 @@ export const BATCH_ZERO_RUNS_MAX = 256;
 /** A good size of one verify: 64 MiB are some 20 ms of work by the rates of reading and hashing. Larger ones are cut into such pieces. */
 export const VERIFY_PAGES_MAX = 16_384;
 
+export type LaneCompress = 'none' | 'lz' | 'adaptive';
+
 export type SourceLaneInit = {
   readonly lane: number;
   readonly lanes: number;
@@ -45,26 +47,44 @@ export type SourceLaneInit = {
   /** Secret of this migration, 64 hex digits: proves that the connection belongs to the reservation. */
   readonly token: string;
   readonly memory: MemoryMap;
-  readonly compress: 'none' | 'lz';
+  readonly compress: LaneCompress;
+  /** Bytes of page versions kept over all lanes, for deltas; 0 = every page travels whole. */
+  readonly deltaCacheBytes: number;
+  /** Of all lanes together, as far as there is a limit: `adaptive` counts with it. Whoever gives batches keeps to it. */
+  readonly maxBandwidthBytesPerSecond: number | null;
 };
 
 /**
  * `runs` holds pairs [first global page, page count], at most BATCH_PAGES_MAX pages in all. `zeroRuns` are pages that
- * shall be zero at the destination whatever the source holds (R4): they are not read.
+ * shall be zero at the destination whatever the source holds (R4): they are not read. `heats` has a byte for each page of
+ * `runs`, in their order: how often the guest has been seen to write to it; without it all are cold. A page stands in a
+ * batch once.
  */
 export type ToSourceLane =
-  | { readonly type: 'batch'; readonly id: number; readonly runs: Uint32Array; readonly zeroRuns?: Uint32Array }
+  | {
+      readonly type: 'batch';
+      readonly id: number;
+      readonly runs: Uint32Array;
+      readonly zeroRuns?: Uint32Array;
+      readonly heats?: Uint8Array;
+    }
   /** Any number of pages; answered when everything queued before has been placed. */
   | { readonly type: 'verify'; readonly id: number; readonly runs: Uint32Array }
   /** Waits until everything is acknowledged, then says goodbye. */
   | { readonly type: 'close' };
 
 /**
- * `rawBytes` are those of the data pages before compression, `wireBytes` those of the frames, without TLS overhead.
+ * `rawBytes` are those of the data pages before deltas and compression, `wireBytes` those of the frames, without TLS
+ * overhead.
  */
 export type LaneCounts = {
+  /** Pages whose content was sent, whole or as a delta. */
   readonly dataPages: number;
+  /** Of `dataPages`, those that travelled as a delta. */
+  readonly deltaPages: number;
   readonly zeroPages: number;
+  /** Pages that were not sent, because the destination holds the same; the destination itself does not know of them. */
+  readonly unchangedPages: number;
   readonly rawBytes: number;
   readonly wireBytes: number;
 };

@@ -5,7 +5,14 @@ import net from 'node:net';
 import { test, type TestContext } from 'node:test';
 import tls from 'node:tls';
 import { createTestAuthority } from '../../../test/support/certificates.ts';
-import { encodeAccept, encodeHello, LANE_ALPN, LaneFrameType, writeLaneHead } from '../../core/wire/lane-frame.ts';
+import {
+  encodeAccept,
+  encodeHello,
+  LANE_ALPN,
+  LANE_VERSION,
+  LaneFrameType,
+  writeLaneHead,
+} from '../../core/wire/lane-frame.ts';
 import { DestinationLanePool } from './destination-lane-pool.ts';
 import type { LaneError } from './errors.ts';
 import type { MemoryMap } from './lane-protocol.ts';
@@ -33,7 +40,10 @@ test('a wrong token is refused, and the lane listens on for the right one', asyn
   await assert.rejects(source.ready(), { code: 'LANE_REFUSED', message: /token/ });
   assert.equal(recorder.failures.length, 1);
   const options = { host: '127.0.0.1', ports, peerName: 'beta', tls: alpha, token, memory: bare.map };
-  const right = new SourceLanePool({ ...options, compress: 'none' }, new Recorder().events);
+  const right = new SourceLanePool(
+    { ...options, compress: 'none', deltaCacheBytes: 0, maxBandwidthBytesPerSecond: null },
+    new Recorder().events,
+  );
   t.after(async () => await right.terminate());
   await right.ready();
   assert.match(refused.join(), /token/);
@@ -132,12 +142,20 @@ async function listening(t: TestContext) {
   return { socket, failed: failed.promise };
 }
 
-const hello = encodeHello({ version: 1, lane: 0, lanes: 1, token: Buffer.from(token, 'hex') });
+const hello = encodeHello({ version: LANE_VERSION, lane: 0, lanes: 1, token: Buffer.from(token, 'hex') });
 
 test('a frame that cannot be decompressed ends the lane with a protocol error', async (t) => {
   const { socket, failed } = await listening(t);
   const frame = new Uint8Array(32 + 100).fill(7);
-  const header = { type: LaneFrameType.pages, flags: 1, sequence: 1, runCount: 1, payloadBytes: 100, rawBytes: PAGE };
+  const header = {
+    type: LaneFrameType.pages,
+    flags: 1,
+    sequence: 1,
+    runCount: 1,
+    payloadBytes: 100,
+    rawBytes: PAGE,
+    deltaBytes: 0,
+  };
   writeLaneHead(frame, 0, header, Uint32Array.of(0, 1));
   socket.write(hello);
   socket.write(frame);
@@ -149,7 +167,15 @@ test('a frame that cannot be decompressed ends the lane with a protocol error', 
 test('a frame out of sequence, or garbage, ends the lane with a protocol error', async (t) => {
   const skipped = await listening(t);
   const frame = new Uint8Array(32);
-  const header = { type: LaneFrameType.pages, flags: 0, sequence: 2, runCount: 1, payloadBytes: 0, rawBytes: 0 };
+  const header = {
+    type: LaneFrameType.pages,
+    flags: 0,
+    sequence: 2,
+    runCount: 1,
+    payloadBytes: 0,
+    rawBytes: 0,
+    deltaBytes: 0,
+  };
   writeLaneHead(frame, 0, header, Uint32Array.of(0, 0x8000_0001));
   skipped.socket.write(hello);
   skipped.socket.write(frame);
@@ -187,7 +213,7 @@ test('a receiver that does not read holds back the source', async (t) => {
   const { certPem: cert, keyPem: key, caPem: ca } = beta;
   const server = tls.createServer({ cert, key, ca, requestCert: true, ALPNProtocols: [LANE_ALPN] }, (socket) => {
     socket.on('error', () => {});
-    socket.write(encodeAccept(1));
+    socket.write(encodeAccept(LANE_VERSION));
     t.after(() => socket.destroy());
   });
   server.listen(0, '127.0.0.1');

@@ -118,7 +118,7 @@ test('zero pages overwrite what was placed, and never-placed pages stay untouche
   assert.deepEqual([recorder.sent[0]!.dataPages, recorder.sent[0]!.zeroPages], [8, 8]);
   assert.equal(to.read(9).toString('latin1', 0, 6), 'before', 'a zero page that was never placed costs nothing');
   fs.writeSync(fs.openSync(from.file, 'r+'), Buffer.alloc(4 * PAGE), 0, 4 * PAGE, from.map[0]!.offsetBytes);
-  source.send(0, 2, Uint32Array.of(0, 4), Uint32Array.of(4, 2, 512, 512));
+  source.send(0, 2, Uint32Array.of(0, 4), { zeroRuns: Uint32Array.of(4, 2, 512, 512) });
   await recorder.until(() => recorder.acked[0]?.at(-1) === 2);
   assert.deepEqual([recorder.sent[1]!.dataPages, recorder.sent[1]!.zeroPages], [0, 518]);
   for (let page = 0; page < 6; page++) assert.ok(to.read(page).equals(Buffer.alloc(PAGE)), `page ${page}`);
@@ -165,7 +165,8 @@ test('the source pool works inside another worker thread', async (t) => {
   const to = memoryFile();
   const { ports, source, destination } = await start(t, from.map, to.map, { source: { ports: [] } });
   await source.close();
-  const options = { host: '127.0.0.1', ports, peerName: 'beta', tls: alpha, token, memory: from.map, compress: 'lz' };
+  const options = { host: '127.0.0.1', ports, peerName: 'beta', tls: alpha, token, memory: from.map };
+  const more = { compress: 'lz', deltaCacheBytes: 0, maxBandwidthBytesPerSecond: null };
   const code = `
     const { parentPort, workerData } = require('node:worker_threads');
     import(workerData.url).then(async ({ SourceLanePool }) => {
@@ -177,7 +178,7 @@ test('the source pool works inside another worker thread', async (t) => {
       parentPort.postMessage('done');
     });`;
   const url = new URL('./source-lane-pool.ts', import.meta.url).href;
-  const pump = new Worker(code, { eval: true, workerData: { url, options } });
+  const pump = new Worker(code, { eval: true, workerData: { url, options: { ...options, ...more } } });
   const [word] = (await once(pump, 'message')) as [string];
   assert.equal(word, 'done');
   await destination.finished();

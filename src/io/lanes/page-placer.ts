@@ -5,10 +5,12 @@
  * holds what it held at the start, which is zero unless its block is preloaded (R6), so zero runs skip it.
  */
 import { constants, zstdDecompressSync } from 'node:zlib';
-import { FLAG_ZSTD, RUN_COUNT_MASK, sameHash, ZERO_RUN } from '../../core/wire/lane-frame.ts';
-import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
+import { applyDelta } from '../../core/wire/page-delta.ts';
+import { DELTA_RUN, FLAG_ZSTD, RUN_COUNT_MASK, sameHash, ZERO_RUN } from '../../core/wire/lane-frame.ts';
+import { FRAME_DATA_BYTES_MAX, LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
 import type { LaneFrame } from '../../core/wire/lane-parser.ts';
 import { LaneError } from './errors.ts';
+import { free } from './frame-packer.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { DestinationLaneInit } from './lane-protocol.ts';
 import type { PageHash } from './page-hash.ts';
@@ -26,7 +28,9 @@ export class PagePlacer {
   readonly #lane: number;
   readonly #lanes: number;
   readonly #placed: Uint32Array;
+  #pages: Buffer | undefined;
   dataPages = 0;
+  deltaPages = 0;
   zeroPages = 0;
 
   constructor(memory: GuestMemory, hash: PageHash, init: Pick<DestinationLaneInit, 'lane' | 'lanes' | 'memory'>) {
@@ -43,16 +47,21 @@ export class PagePlacer {
 
   /** Writes all pages of a PAGES frame. Throws LaneError LANE_PROTOCOL or LANE_PLACE. */
   place(frame: LaneFrame): void {
-    const { runs } = frame;
+    const { header, runs } = frame;
     for (let i = 0; i < runs.length; i += 2) this.#check(runs[i]!, runs[i + 1]! & RUN_COUNT_MASK);
     const content = unpack(frame);
     let at = 0;
+    let deltaAt = header.rawBytes - header.deltaBytes;
     for (let i = 0; i < runs.length;) {
       const page = runs[i]!;
       let count = runs[i + 1]!;
       i += 2;
       if (count >= ZERO_RUN) {
         this.#placeZeros(page, count & RUN_COUNT_MASK);
+        continue;
+      }
+      if (count >= DELTA_RUN) {
+        deltaAt = this.#placeDeltas(page, count & RUN_COUNT_MASK, content, deltaAt);
         continue;
       }
       for (; i < runs.length && runs[i] === page + count && this.#continues(page, count, runs[i + 1]!); i += 2) {
@@ -63,6 +72,10 @@ export class PagePlacer {
       this.dataPages += count;
       at += count * PAGE;
     }
+    if (deltaAt !== header.rawBytes) {
+      throw new LaneError('LANE_PROTOCOL', `A frame's deltas end at ${deltaAt}, not at ${header.rawBytes}`);
+    }
+    if (content !== frame.payload) free(content);
   }
 
   /** Compares own memory with the hashes of a VERIFY frame; returns the runs that differ. Throws LaneError. */
@@ -90,7 +103,7 @@ export class PagePlacer {
   }
 
   #continues(page: number, count: number, next: number): boolean {
-    return next < ZERO_RUN && this.#memory.blockOf(page, count + next) !== undefined;
+    return next < DELTA_RUN && this.#memory.blockOf(page, count + next) !== undefined;
   }
 
   /** Overwrites those pages of the run that have ever been placed. Hot: no allocation. */
@@ -110,6 +123,23 @@ export class PagePlacer {
     }
   }
 
+  /**
+   * Changes pages that this lane has placed before, in a copy of them; returns where the deltas end. Hot: no allocation
+   * per page.
+   */
+  #placeDeltas(page: number, count: number, deltas: Uint8Array, at: number): number {
+    this.#pages ??= Buffer.allocUnsafeSlow(FRAME_DATA_BYTES_MAX);
+    for (let p = page; p < page + count; p++) {
+      if (!this.#isPlaced(p)) throw new LaneError('LANE_PROTOCOL', `A delta names page ${p}, which holds nothing yet`);
+    }
+    this.#memory.read(page, count, this.#pages, 0);
+    for (let i = 0; i < count; i++) at = applyDelta(deltas, at, this.#pages, i * PAGE);
+    this.#memory.write(page, count, this.#pages, 0);
+    this.dataPages += count;
+    this.deltaPages += count;
+    return at;
+  }
+
   #isPlaced(page: number): boolean {
     return ((this.#placed[page >>> 5]! >>> (page & 31)) & 1) === 1;
   }
@@ -123,6 +153,7 @@ export class PagePlacer {
   }
 }
 
+/** The pages and deltas of the frame; to be freed when they are not its payload itself. */
 function unpack({ header, payload }: LaneFrame): Uint8Array {
   if (header.flags !== FLAG_ZSTD) return payload;
   const { rawBytes } = header;

@@ -11,6 +11,9 @@ const CLOSE_MS_MAX = 10_000;
 /** What all lanes have in common, and the destination's port of each: as many lanes as ports. */
 export type SourceLaneOptions = Omit<SourceLaneInit, 'lane' | 'lanes' | 'port'> & { readonly ports: readonly number[] };
 
+/** What a batch may have besides its runs. */
+export type BatchExtras = { readonly zeroRuns?: Uint32Array; readonly heats?: Uint8Array };
+
 export type SourceLaneEvents = {
   /** The batch has been read and queued; what changes in its pages from now on must be sent again. */
   readonly onSent: (lane: number, id: number, counts: LaneCounts) => void;
@@ -62,13 +65,16 @@ export class SourceLanePool {
 
   /**
    * Queues a batch: `runs` are pairs [page, count] of at most BATCH_PAGES_MAX pages, `zeroRuns` pages to be zero at the
-   * destination without looking at them (at most BATCH_ZERO_RUNS_MAX pairs of at most 512 pages). Both are copied. An id
-   * must differ from those of all batches and verifies of the lane.
+   * destination without looking at them (at most BATCH_ZERO_RUNS_MAX pairs of at most 512 pages), `heats` how often the
+   * guest was seen to write to each page of `runs`. All are copied. An id must differ from those of all batches and
+   * verifies of the lane.
    */
-  send(lane: number, id: number, runs: Uint32Array, zeroRuns?: Uint32Array): void {
+  send(lane: number, id: number, runs: Uint32Array, further: BatchExtras = {}): void {
     const own = new Uint32Array(runs);
-    const ownZero = new Uint32Array(zeroRuns ?? []);
-    this.#thread(lane).post({ type: 'batch', id, runs: own, zeroRuns: ownZero }, [own.buffer, ownZero.buffer]);
+    const zeroRuns = new Uint32Array(further.zeroRuns ?? []);
+    const heats = new Uint8Array(further.heats ?? []);
+    const transfer = [own.buffer, zeroRuns.buffer, heats.buffer];
+    this.#thread(lane).post({ type: 'batch', id, runs: own, zeroRuns, heats }, transfer);
   }
 
   /** Queues a comparison of any number of the lane's pages; it happens when everything queued before has been placed. */

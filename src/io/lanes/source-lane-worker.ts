@@ -11,6 +11,7 @@ import tls from 'node:tls';
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { assert } from '../../core/base/assert.ts';
 import {
+  decodeAck,
   decodeRefuse,
   encodeBye,
   encodeHello,
@@ -21,10 +22,11 @@ import {
 } from '../../core/wire/lane-frame.ts';
 import { FRAME_RUNS_MAX } from '../../core/wire/lane-limits.ts';
 import { type LaneFrame, LaneParser } from '../../core/wire/lane-parser.ts';
-import { allocateFrameBuffer, BatchEncoder } from './batch-encoder.ts';
+import { allocateFrameBuffer, BatchEncoder, type FrameBuffer } from './batch-encoder.ts';
 import { LaneError, type LaneErrorCode, toLaneError } from './errors.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { type FromSourceLane, type SourceLaneInit, type ToSourceLane, VERIFY_PAGES_MAX } from './lane-protocol.ts';
+import { LaneMeter } from './lane-meter.ts';
 import { HANDSHAKE_MS_MAX, peerError, socketError, sourceTlsOptions } from './lane-tls.ts';
 import { createPageHash, type PageHash } from './page-hash.ts';
 import { cutRuns, RunHasher } from './run-hasher.ts';
@@ -53,6 +55,8 @@ class SourceLane {
   readonly #port: MessagePort;
   readonly #memory: GuestMemory;
   readonly #encoder: BatchEncoder;
+  /** Null unless the level of compression is to be found. */
+  readonly #meter: LaneMeter | null;
   readonly #hasher: RunHasher;
   readonly #socket: tls.TLSSocket;
   readonly #parser: LaneParser;
@@ -69,7 +73,8 @@ class SourceLane {
   constructor(init: SourceLaneInit, port: MessagePort, hash: PageHash) {
     this.#port = port;
     this.#memory = new GuestMemory(init.memory, 'read');
-    this.#encoder = new BatchEncoder(this.#memory, init.compress);
+    this.#encoder = new BatchEncoder(this.#memory, init);
+    this.#meter = this.#encoder.control === null ? null : new LaneMeter(this.#encoder.control);
     this.#hasher = new RunHasher(this.#memory, hash);
     this.#parser = new LaneParser('destination', (frame) => this.#onFrame(frame));
     const socket = tls.connect(sourceTlsOptions(init));
@@ -100,6 +105,7 @@ class SourceLane {
   #onMessage(message: ToSourceLane): void {
     if (message.type === 'close' && this.#state === 'connecting') return this.#end();
     this.#queue.push(message);
+    this.#meter?.called();
     this.#work();
   }
 
@@ -119,9 +125,9 @@ class SourceLane {
     if (this.#state !== 'open' || message === undefined) return;
     switch (message.type) {
       case 'batch': {
-        const buffer = this.#free.pop();
-        if (buffer === undefined) return void (this.#paused = true);
-        this.#sendBatch(message, buffer);
+        const frame = this.#free.pop();
+        if (frame === undefined) return void (this.#paused = true);
+        this.#sendBatch(message, frame);
         break;
       }
       case 'verify':
@@ -141,14 +147,17 @@ class SourceLane {
     this.#work();
   }
 
-  #sendBatch({ id, runs, zeroRuns }: ToSourceLane & { type: 'batch' }, buffer: Buffer<ArrayBuffer>): void {
+  #sendBatch(batch: ToSourceLane & { type: 'batch' }, frame: FrameBuffer): void {
+    const { id } = batch;
+    const startMs = performance.now();
     const sequence = ++this.#sequence;
-    const { start, end, ...counts } = this.#encoder.encode(sequence, runs, zeroRuns, buffer);
+    const { start, end, ...counts } = this.#encoder.encode(sequence, batch, frame);
     this.#owed.set(sequence, { type: 'batch', id });
-    this.#socket.write(buffer.subarray(start, end), () => {
-      this.#free.push(buffer);
+    this.#socket.write(frame.buffer.subarray(start, end), () => {
+      this.#free.push(frame);
       this.#resume();
     });
+    this.#meter?.sent(counts.wireBytes, startMs);
     this.#post({ type: 'sent', id, ...counts });
   }
 
@@ -190,6 +199,7 @@ class SourceLane {
       this.#post({ type: 'connected' });
     } else if (type === LaneFrameType.ack) {
       this.#onAck(header.sequence);
+      this.#meter?.acked(decodeAck(payload), this.#owed.size === 0 && this.#queue.length === 0);
     } else {
       this.#onVerified(header.sequence, runs);
     }

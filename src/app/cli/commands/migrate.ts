@@ -2,10 +2,16 @@
 import type { Command } from 'commander';
 import type { AgentClient } from '../../client/agent-client.ts';
 import type { MigrationReport, MigrationView } from '../../../core/model/migration.ts';
-import { compressModes, defaultMigrationOptions, pruneModes, strategyNames } from '../../../core/model/migration.ts';
+import {
+  compressModes,
+  defaultMigrationOptions,
+  deltaModes,
+  pruneModes,
+  strategyNames,
+} from '../../../core/model/migration.ts';
 import { describeError } from '../../../core/base/errors.ts';
 import { Option } from 'commander';
-import { bytesPerSecond, durationMs, wholeNumber } from '../arguments.ts';
+import { bytesPerSecond, byteSize, durationMs, wholeNumber } from '../arguments.ts';
 import { withAgent } from '../console.ts';
 import type { CommonOptions, Console } from '../console.ts';
 import { exitCodeOfReport, exitCodes } from '../exit-codes.ts';
@@ -20,6 +26,8 @@ export type MigrateOptions = CommonOptions & {
   readonly keepCache?: boolean;
   readonly dropSlabs?: boolean;
   readonly compress?: (typeof compressModes)[number];
+  readonly delta?: (typeof deltaModes)[number];
+  readonly deltaCache?: number;
   readonly lanes?: number;
   readonly maxBandwidth?: number;
   readonly downtime?: number;
@@ -32,7 +40,7 @@ export type MigrateOptions = CommonOptions & {
 };
 
 export function addMigrateOptions(command: Command): Command {
-  const { downtimeTargetMs, maxRounds, intervalMs, stallTimeoutMs, strategy, prune, compress } =
+  const { downtimeTargetMs, maxRounds, intervalMs, stallTimeoutMs, strategy, prune, compress, delta } =
     defaultMigrationOptions;
   return command
     .addOption(
@@ -48,6 +56,12 @@ export function addMigrateOptions(command: Command): Command {
     .option('--keep-cache', 'with soft: let the guest keep the file cache that it used lately, and send it')
     .option('--drop-slabs', 'with soft: let the guest drop its caches of file names, too')
     .addOption(new Option('--compress <mode>', `of pages (default: ${compress})`).choices(compressModes))
+    .addOption(
+      new Option('--delta <on|off>', `pages sent again as what changed in them (default: ${delta})`).choices(
+        deltaModes,
+      ),
+    )
+    .addOption(new Option('--delta-cache <size>', 'memory for that at the source').argParser(byteSize).hideHelp())
     .option('--lanes <n>', 'connections and worker threads (default: half of the processors, at most 4)', wholeNumber)
     .option(
       '--max-bandwidth <rate>',
@@ -96,13 +110,15 @@ export async function migrate(
 }
 
 function requestOptions(options: MigrateOptions): object {
-  const { strategy, prune, keepCache, dropSlabs, compress, lanes, maxRounds, verify, pull } = options;
+  const { strategy, prune, keepCache, dropSlabs, compress, delta, lanes, maxRounds, verify, pull } = options;
   const given = {
     strategy,
     prune,
     keepCache,
     dropSlabs,
     compress,
+    delta,
+    deltaCacheBytes: options.deltaCache,
     lanes,
     maxRounds,
     verify,

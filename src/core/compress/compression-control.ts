@@ -1,0 +1,156 @@
+/**
+ * Which level makes a lane fastest just now. Facts go in (what batches cost and saved, where the lane's time went), a level
+ * comes out; no clock, no I/O.
+ *
+ * A lane's source, link and destination work at the same time, so a span of work takes as long as the slowest of them:
+ *
+ *     time(level) = max(source: other work + cost(level), link: bytes(level) / rate, destination)  + a little for cost
+ *
+ * Costs and sizes of levels not in force are estimated from those of the level in force. The rate of the link is known only
+ * when the lane waited for it. When it did not, the link is taken to be faster than what was seen, so that a lighter
+ * level is tried; if that finds the link's end, the rate counts as known for a while, longer each time.
+ *
+ * Not compressing harder when the destination is what is slow, and waiting for a bandwidth limit like for a link, follow from
+ * the same formula.
+ */
+import { compressionLevels, LZ } from './levels.ts';
+
+/** A span of a lane's life, of some 100 ms. Milliseconds; times in which there was nothing to send are left out. */
+export type LaneSpan = {
+  readonly nowMs: number;
+  readonly spanMs: number;
+  /** Of `spanMs`, the source lane at work. */
+  readonly busyMs: number;
+  /** Processor time of the lane's thread within `busyMs`: less when others wanted the processor. */
+  readonly cpuMs: number;
+  /** Of `spanMs`, the destination's lane at work. */
+  readonly destinationBusyMs: number;
+  readonly wireBytes: number;
+};
+
+/** A lane that idled more than this waited for the link. */
+const IDLE_SHARE = 0.05;
+/** A destination this busy is what the lane waited for. */
+const BUSY_SHARE = 0.95;
+/** How much faster a link that was not the limit is taken to be. */
+const SLACK = 0.3;
+const KNOWN_MS = 2000;
+const KNOWN_MS_MAX = 16_000;
+/** A change must promise this much. */
+const GAIN = 0.985;
+/** Weight of processor time that is nobody's bottleneck: others on the host may want it. */
+const COST_WEIGHT = 0.01;
+const WEIGHT = 0.3;
+/** Batches after a change that tell how the new level compares with the old one. */
+const TRIAL_BATCHES = 12;
+/** A level not tried yet may cost this much less than the table says. */
+const HOPE = 0.8;
+/** Below this share of the span's bytes, compression decides nothing. */
+const SHARE_MIN = 0.05;
+
+export class CompressionControl {
+  readonly #capBytesPerMs: number | null;
+  readonly #costs = compressionLevels.map(({ cost }) => cost);
+  readonly #savings = compressionLevels.map(({ saving }) => saving);
+  /** Levels that were in force: the others are believed to be a little better than the table says, so that they are tried. */
+  readonly #tried = compressionLevels.map((_, level) => level === LZ);
+  #level = LZ;
+  #trialBatches = 0;
+  /** Of level LZ and the content of late: milliseconds per byte, share of the bytes saved. */
+  #costPerByte: number | null = null;
+  #saving = 0.5;
+  #linkMsPerByte: number | null = null;
+  #isMeasured = false;
+  #knownUntilMs = 0;
+  #knownMs = KNOWN_MS;
+  /** Sums of the span under way. */
+  #packMs = 0;
+  #rawBytes = 0;
+  #packedBytes = 0;
+
+  /** `capBytesPerMs`: this lane's share of a bandwidth limit. */
+  constructor(capBytesPerMs: number | null) {
+    this.#capBytesPerMs = capBytesPerMs;
+  }
+
+  /** Index in `compressionLevels`. */
+  get level(): number {
+    return this.#level;
+  }
+
+  /** A batch whose content can be compressed was packed at the level in force. */
+  packed(rawBytes: number, packedBytes: number, ms: number): void {
+    this.#rawBytes += rawBytes;
+    this.#packedBytes += packedBytes;
+    this.#packMs += ms;
+    const level = this.#level;
+    if (level === 0 || rawBytes === 0) return;
+    const cost = ms / rawBytes;
+    const saving = Math.max(0, 1 - packedBytes / rawBytes);
+    if (this.#costPerByte === null) {
+      this.#costPerByte = cost / this.#costs[level]!;
+      this.#saving = saving / this.#savings[level]!;
+    } else if (this.#trialBatches > 0 && level !== LZ) {
+      // The mean of the trial, whatever was believed before.
+      const weight = 1 / (TRIAL_BATCHES + 1 - this.#trialBatches);
+      this.#trialBatches--;
+      this.#tried[level] = true;
+      this.#costs[level]! += weight * (cost / this.#costPerByte - this.#costs[level]!);
+      if (this.#saving > 0.01) this.#savings[level]! += weight * (saving / this.#saving - this.#savings[level]!);
+    } else {
+      this.#costPerByte += WEIGHT * (cost / this.#costs[level]! - this.#costPerByte);
+      this.#saving += WEIGHT * (saving / Math.max(0.1, this.#savings[level]!) - this.#saving);
+    }
+  }
+
+  /** A span is over: decides the level of the next one. */
+  spanEnded(span: LaneSpan): void {
+    const [raw, packed, packMs] = [this.#rawBytes, this.#packedBytes, this.#packMs];
+    this.#rawBytes = 0;
+    this.#packedBytes = 0;
+    this.#packMs = 0;
+    this.#learnLink(span);
+    if (this.#costPerByte === null || raw === 0 || packed < SHARE_MIN * span.wireBytes) return;
+    const otherMs = Math.max(0, span.busyMs - packMs);
+    const otherBytes = Math.max(0, span.wireBytes - packed);
+    const crowd = span.busyMs > 0 ? Math.max(0, 1 - span.cpuMs / span.busyMs) : 0;
+    const linkMsPerByte = this.#linkEstimate(span.nowMs);
+    const timeOf = (level: number): number => {
+      const costMs = raw * this.#costPerByte! * this.#costs[level]! * (this.#tried[level] === true ? 1 : HOPE);
+      const saving = Math.min(0.999, this.#saving * this.#savings[level]!);
+      const linkMs = (raw * (1 - saving) + otherBytes) * linkMsPerByte;
+      return Math.max(otherMs + costMs, linkMs, span.destinationBusyMs) + (COST_WEIGHT + crowd / 2) * costMs;
+    };
+    let best = 0;
+    for (let level = 1; level < this.#costs.length; level++) if (timeOf(level) < timeOf(best)) best = level;
+    if (best === this.#level || timeOf(best) > GAIN * timeOf(this.#level)) return;
+    this.#level = best;
+    this.#trialBatches = TRIAL_BATCHES;
+  }
+
+  #learnLink({ nowMs, spanMs, busyMs, destinationBusyMs, wireBytes }: LaneSpan): void {
+    if (wireBytes === 0 || spanMs <= 0) return;
+    const seen = spanMs / wireBytes;
+    const waited = busyMs < (1 - IDLE_SHARE) * spanMs && destinationBusyMs < BUSY_SHARE * spanMs;
+    const known = this.#linkMsPerByte;
+    if (!waited) {
+      // At least this fast.
+      if (known === null || seen < known) {
+        this.#linkMsPerByte = seen;
+        this.#isMeasured = false;
+      }
+      return;
+    }
+    // A mere bound from before says nothing beside a measurement.
+    this.#linkMsPerByte = known === null || !this.#isMeasured ? seen : known + 0.5 * (seen - known);
+    this.#isMeasured = true;
+    if (nowMs >= this.#knownUntilMs) this.#knownMs = Math.min(KNOWN_MS_MAX, this.#knownMs * 2);
+    this.#knownUntilMs = nowMs + this.#knownMs;
+  }
+
+  #linkEstimate(nowMs: number): number {
+    const seen = this.#linkMsPerByte ?? 0;
+    const estimate = nowMs < this.#knownUntilMs ? seen : seen * SLACK;
+    return this.#capBytesPerMs === null ? estimate : Math.max(estimate, 1 / this.#capBytesPerMs);
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * Where the time of a source lane goes, span by span: what the control of compression decides by.
+ *
+ * At work is the making of batches and handing them to the connection. Waiting with nothing on its way to the
+ * destination is waiting for the guest's pages and counts for nothing.
+ */
+import { performance } from 'node:perf_hooks';
+import type { CompressionControl } from '../../core/compress/compression-control.ts';
+
+const SPAN_MS = 100;
+const SPAN_BATCHES = 4;
+
+export class LaneMeter {
+  readonly #control: CompressionControl;
+  #startMs = performance.now();
+  #busyMs = 0;
+  #cpu = process.threadCpuUsage();
+  #unemployedMs = 0;
+  #unemployedSinceMs: number | null = this.#startMs;
+  #wireBytes = 0;
+  #batches = 0;
+  #destinationBusyMs = 0;
+  #destinationLastMs: number | null = null;
+
+  constructor(control: CompressionControl) {
+    this.#control = control;
+  }
+
+  /** A batch, begun at `startMs`, was queued on the connection; may end a span. */
+  sent(wireBytes: number, startMs: number): void {
+    const nowMs = performance.now();
+    this.#busyMs += nowMs - startMs;
+    this.#employed(nowMs);
+    this.#wireBytes += wireBytes;
+    this.#batches++;
+    if (this.#batches >= SPAN_BATCHES && nowMs - this.#startMs - this.#unemployedMs >= SPAN_MS) this.#endSpan(nowMs);
+  }
+
+  /** `busyMs`: as the acknowledgement has it, modulo 2^32. `isLast`: nothing is on its way any more, and nothing queued. */
+  acked(busyMs: number, isLast: boolean): void {
+    this.#destinationBusyMs += this.#destinationLastMs === null ? 0 : (busyMs - this.#destinationLastMs) >>> 0;
+    this.#destinationLastMs = busyMs;
+    if (isLast) this.#unemployedSinceMs ??= performance.now();
+  }
+
+  /** There is something to do. */
+  called(): void {
+    this.#employed(performance.now());
+  }
+
+  #employed(nowMs: number): void {
+    if (this.#unemployedSinceMs !== null) this.#unemployedMs += nowMs - this.#unemployedSinceMs;
+    this.#unemployedSinceMs = null;
+  }
+
+  #endSpan(nowMs: number): void {
+    const { user, system } = process.threadCpuUsage(this.#cpu);
+    const spanMs = nowMs - this.#startMs - this.#unemployedMs;
+    this.#control.spanEnded({
+      nowMs,
+      spanMs,
+      busyMs: Math.min(spanMs, this.#busyMs),
+      cpuMs: (user + system) / 1000,
+      destinationBusyMs: Math.min(spanMs, this.#destinationBusyMs),
+      wireBytes: this.#wireBytes,
+    });
+    this.#startMs = nowMs;
+    this.#busyMs = 0;
+    this.#cpu = process.threadCpuUsage();
+    this.#unemployedMs = 0;
+    this.#wireBytes = 0;
+    this.#batches = 0;
+    this.#destinationBusyMs = 0;
+  }
+}
