@@ -42,7 +42,7 @@ export function defaultLanes(processors: number): number {
 
 export const defaultMigrationOptions: MigrationOptions = {
   strategy: 'precopy',
-  compress: 'adaptive',
+  compress: 'lz',
   delta: 'on',
   deltaCacheBytes: 64 * 1024 * 1024,
   lanes: 2,
