@@ -14,7 +14,16 @@ test('pages of which 32 bytes change travel as deltas, there and back', async (t
     ['a', 'b'],
     ['b', 'a'],
   ] as const) {
-    const { report } = await lab.migrate(guest, from, to, '--verify', '--max-bandwidth', '15MB/s');
+    const { report } = await lab.migrate(
+      guest,
+      from,
+      to,
+      '--verify',
+      '--max-bandwidth',
+      '15MB/s',
+      '--compress',
+      'adaptive',
+    );
     assertReport(report);
     assert.deepEqual([report.verified, report.options.delta, report.options.compress], [true, 'on', 'adaptive']);
     const { resent, delta } = report.pages;
