@@ -61,7 +61,7 @@ test('a guest that checks every byte sees no difference in ten moves back and fo
   // Free pages of a guest that has been moved once are zero and need nothing; what is left out then is dropped cache.
   const pruned = reports.map(({ pages }) => pages.pruned ?? 0);
   assert.equal(pruned.length, 10);
-  assert.ok(pruned.filter((pages) => pages > 500).length >= 3, `pages left out: ${pruned.join(' ')}`);
+  assert.ok((pruned[0] ?? 0) > 5000, `pages left out: ${pruned.join(' ')}`);
   await lab.ok('a', 'vm', 'stop', guest.name, '--force');
 });
 

@@ -75,9 +75,9 @@ describe('QEMU 10', () => {
       return { cachedMib, sent: pages.sent };
     };
     const [dropped, kept] = await Promise.all([moved('dropped'), moved('kept', '--keep-cache')]);
-    // 48 MiB of files were read twice; the kernel does not take all of them for hot.
-    assert.ok(kept.cachedMib > dropped.cachedMib + 12, `${kept.cachedMib} and ${dropped.cachedMib} MiB`);
-    assert.ok(kept.sent > dropped.sent + 12 * 256, `${kept.sent} and ${dropped.sent} pages`);
+    // 48 MiB of files were read twice; the kernel takes most of them for hot.
+    assert.ok(kept.cachedMib > dropped.cachedMib + 20, `${kept.cachedMib} and ${dropped.cachedMib} MiB`);
+    assert.ok(kept.sent > dropped.sent + 20 * 256, `${kept.sent} and ${dropped.sent} pages`);
   });
 });
 

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { HostName, LabHosts } from './lab-hosts.ts';
 
-export const agentTricks = ['swallows', 'dies', 'garbage', 'endless', 'too long', 'byte by byte', 'all free'] as const;
+export const agentTricks = ['dies', 'garbage', 'endless', 'byte by byte', 'all free'] as const;
 export type AgentTrick = (typeof agentTricks)[number];
 
 const files: Readonly<Record<string, string>> = {
@@ -63,7 +63,6 @@ export class FakeAgent {
     this.#sockets.add(socket);
     socket.on('error', () => undefined).once('close', () => this.#sockets.delete(socket));
     socket.setEncoding('latin1');
-    if (this.#trick === 'swallows') return void socket.resume();
     const lines = createInterface(socket);
     lines.on('error', () => undefined);
     lines.on('line', (line) => {
@@ -104,8 +103,6 @@ export class FakeAgent {
         return void socket.write(Buffer.from([0x00, 0xfe, 0x7b, 0x22, 0x0a]));
       case 'endless':
         return flood(socket);
-      case 'too long':
-        return say(contentOf(Buffer.alloc(count + 4096, freePage)));
       case 'byte by byte':
         return say(contentOf(Buffer.alloc(1)));
       default:

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isPruningUnsafe, memoryUse } from './guest-kernel.ts';
+import { fileCacheBytes, isPruningUnsafe, memoryUse } from './guest-kernel.ts';
 
 test('a kernel that looks at the content of free pages is not pruned', () => {
   for (const cmdline of [
@@ -39,4 +39,12 @@ test('what is needed is what is neither free nor droppable', () => {
   ].join('\n');
   assert.deepEqual(memoryUse(meminfo), { neededBytes: 310 * 1024, cacheBytes: 490 * 1024 });
   assert.deepEqual(memoryUse('nonsense'), { neededBytes: 0, cacheBytes: 0 });
+});
+
+test('the file cache is what the kernel has on its two lists of file pages', () => {
+  assert.equal(
+    fileCacheBytes('Active(anon): 7 kB\nInactive(anon): 8 kB\nActive(file):   3 kB\nInactive(file):  4 kB\n'),
+    7168,
+  );
+  assert.equal(fileCacheBytes('MemTotal: 9 kB\n'), 0);
 });

@@ -18,6 +18,14 @@ export function memoryUse(meminfo: string): MemoryUse {
   return { neededBytes: Math.max(0, bytesOf('MemTotal') - bytesOf('MemFree') - cacheBytes), cacheBytes };
 }
 
+/** File cache that is not in memory of tmpfs, from /proc/meminfo. */
+export function fileCacheBytes(meminfo: string): number {
+  const sizes = Array.from(meminfo.matchAll(/^(?:Active|Inactive)\(file\): +([0-9]{1,15}) kB$/gm), (match) =>
+    Number(match[1]),
+  );
+  return sizes.reduce((sum, kib) => sum + kib, 0) * 1024;
+}
+
 /**
  * Why free pages of this guest must travel all the same, from /proc/cmdline; null when they need not. A kernel that fills
  * free pages with a pattern checks it when it hands them out again, and one that unmaps them is being debugged.

@@ -41,6 +41,8 @@ class Guest {
   /** Of each answer to a flush. */
   flushError: string | null = null;
   readDelayMs = 0;
+  /** Sent beyond what was asked for. */
+  extraBytes = 0;
   /** Files opened and not closed. */
   openFiles = 0;
   isSilent = false;
@@ -76,7 +78,7 @@ class Guest {
     if (execute === 'guest-file-write') this.written.push(file?.path ?? '');
     if (execute === 'guest-file-read' && file !== undefined) {
       if (file.path === '/proc/kpageflags') await sleep(this.readDelayMs);
-      const bytes = this.files[file.path]!.subarray(file.at, file.at + (given.count ?? 0));
+      const bytes = this.files[file.path]!.subarray(file.at, file.at + (given.count ?? 0) + this.extraBytes);
       file.at += bytes.length;
       result = { count: bytes.length, 'buf-b64': bytes.toString('base64') };
     }
@@ -189,6 +191,18 @@ test('an agent that takes its time with each question is given up once it has co
     while (!has(answers, 'pruningFailed') && performance.now() - startMs < 10_000) await sleep(50);
     assert.match(pruning.note ?? '', /too slow/);
     assert.ok(has(answers, 'pageReport', 2), 'the third question exceeds what all may take');
+  });
+});
+
+test('an agent that sends more than it was asked for is given up', async () => {
+  await withGuest({ prune: 'free' }, async ({ guest, pruning, answers }) => {
+    pruning.start(Promise.resolve(layout));
+    await until('ready', () => has(answers, 'agentReady'));
+    guest.extraBytes = 8;
+    ask(pruning, true);
+    await until('given up', () => has(answers, 'pruningFailed'));
+    assert.match(pruning.note ?? '', /sends more than 131072 bytes of \/proc\/kpageflags/);
+    assert.ok(!answers.some(({ type }) => type === 'pageReport'));
   });
 });
 

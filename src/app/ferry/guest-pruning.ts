@@ -17,7 +17,7 @@ import { readGuestText, writeGuestText } from '../../io/qemu/guest-files.ts';
 import { GuestAgent } from '../../io/qemu/guest-agent.ts';
 import { GuestPageReporter } from '../../io/qemu/guest-page-report.ts';
 import type { GpaWindow } from '../../io/qemu/gpa-map.ts';
-import { isPruningUnsafe, memoryUse } from './guest-kernel.ts';
+import { fileCacheBytes, isPruningUnsafe, memoryUse } from './guest-kernel.ts';
 import { pageBlocks } from './guest-ram.ts';
 import type { LocalVm, MigrationRequest } from './ports.ts';
 import type { PruneAnswer } from './pump-protocol.ts';
@@ -227,17 +227,26 @@ export class GuestPruning {
 
   /**
    * Least recently used cache first, as much as was found unused; what the kernel will not give stays in the guest. In steps,
-   * because a kernel that gives less than it is asked for says so as an error, upon which the agent asks for the same again.
+   * because the kernel may give more than it is asked for, and when it gives less says so as an error, upon which the
+   * agent asks for the same again.
    */
   async #reclaim(agent: GuestAgent): Promise<void> {
-    const bytes = Math.ceil(this.#cachePages / RECLAIM_STEPS) * PAGE_BYTES;
-    if (bytes === 0) return;
+    const wanted = this.#cachePages * PAGE_BYTES;
+    if (wanted === 0) return;
     try {
-      for (let step = 0; step < RECLAIM_STEPS; step++) await this.#reclaimOnce(agent, bytes);
+      const before = await this.#fileCache(agent);
+      for (let step = 0, left = wanted; step < RECLAIM_STEPS && left > 0; step++) {
+        await this.#reclaimOnce(agent, Math.min(left, Math.ceil(wanted / RECLAIM_STEPS)));
+        left = wanted - (before - (await this.#fileCache(agent)));
+      }
     } catch (error) {
       if (/temporarily unavailable/i.test(describeError(error))) return;
       this.#note = `VM "${this.#vm.name}" kept all of its file cache, and it was sent: ${describeError(error)}`;
     }
+  }
+
+  async #fileCache(agent: GuestAgent): Promise<number> {
+    return fileCacheBytes(await readGuestText(agent, '/proc/meminfo', this.#call()));
   }
 
   /** Newer kernels can be told not to swap the memory of processes out instead; older ones refuse the word. */
