@@ -282,13 +282,22 @@ export class Pump implements VmStreamSink {
   // --- ends -------------------------------------------------------------------------------------------------------
 
   #totals(): PumpTotals {
-    const { rounds, pages, wireBytes, switchoverReason } = this.#scheduler.snapshot(performance.now());
-    return { switchoverReason, rounds, pages, bytes: { wire: wireBytes, raw: this.#rawBytes } };
+    const { rounds, pages, wireBytes, switchoverReason, directory } = this.#scheduler.snapshot(performance.now());
+    return { switchoverReason, rounds, pages, directory, bytes: { wire: wireBytes, raw: this.#rawBytes } };
   }
 
   #progress(nowMs: number): PumpProgress {
-    const { pages, progress, timeToGoMs, round, pagesPending, dirtyPagesPerSecond, wireBytes, wireBytesPerSecond } =
-      this.#scheduler.snapshot(nowMs);
+    const {
+      pages,
+      directory,
+      progress,
+      timeToGoMs,
+      round,
+      pagesPending,
+      dirtyPagesPerSecond,
+      wireBytes,
+      wireBytesPerSecond,
+    } = this.#scheduler.snapshot(nowMs);
     return {
       pagesTotal: pages.total,
       progress,
@@ -298,6 +307,7 @@ export class Pump implements VmStreamSink {
       dirtyPagesPerSecond,
       wireBytes,
       wireBytesPerSecond,
+      directory,
     };
   }
 

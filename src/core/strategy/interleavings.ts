@@ -285,7 +285,9 @@ export function runInterleaving(options: InterleavingOptions): InterleavingResul
   }
   world.table.checkInvariants();
   world.pullTheRest();
-  const { switchoverReason, rounds } = world.scheduler.snapshot(steps);
+  const { switchoverReason, rounds, directory } = world.scheduler.snapshot(steps);
+  const listed = Object.values(directory).reduce((sum, pages) => sum + pages, 0);
+  if (listed !== world.table.totalPages) throw new Error(`The directory lists ${listed} pages`);
   const ended = steps < STEPS_MAX;
   return { ended, steps, wrongPages: world.wrongPages(), reason: switchoverReason, rounds: rounds.length };
 }

@@ -15,7 +15,7 @@
  * only when the feed has ended, nothing is pending and every batch was acknowledged.
  */
 import { assert } from '../base/assert.ts';
-import type { PageCounts, RoundReport } from '../model/migration.ts';
+import type { PageCounts, PageDirectory, RoundReport } from '../model/migration.ts';
 import type { PageTable } from '../pages/page-table.ts';
 import { DirtyHistory } from './dirty-history.ts';
 import { FeedRegulator, type FeedHold, type FeedPhase } from './feed-regulator.ts';
@@ -68,6 +68,7 @@ export type SchedulerSnapshot = {
   readonly round: number;
   readonly rounds: readonly RoundReport[];
   readonly pages: PageCounts;
+  readonly directory: PageDirectory;
   readonly pagesPending: number;
   readonly pagesInFlight: number;
   readonly dirtyPagesPerSecond: number;
@@ -244,6 +245,7 @@ export class Scheduler {
         delta: null,
         pulled: this.#options.pull && this.#guest === 'stopped' ? this.#leftPages : null,
       },
+      directory: this.#directory(),
       pagesPending: this.#leftPages,
       pagesInFlight: this.#link.inFlightPages,
       dirtyPagesPerSecond: this.#dirty.pagesPerSecond,
@@ -252,6 +254,28 @@ export class Scheduler {
       predictedDowntimeMs: this.#moment('roundEnd', nowMs).predictedDowntimeMs,
       feedPhase: this.#feed.phase,
       switchoverReason: this.#reason,
+    };
+  }
+
+  #directory(): PageDirectory {
+    const {
+      totalPages,
+      namedPages,
+      pendingPages: pending,
+      withheldPages: withheld,
+      skippedZeroPages: zero,
+    } = this.#table;
+    const there = namedPages - pending - withheld - zero;
+    // A page may be on its way twice.
+    const inFlight = Math.min(there, this.#link.inFlightPages);
+    return {
+      unnamed: totalPages - namedPages,
+      pending,
+      withheld,
+      missing: 0,
+      inFlight,
+      placed: there - inFlight,
+      zero,
     };
   }
 
