@@ -116,6 +116,19 @@ test('a machine is adopted if its spec describes it', async () => {
   await client.call('stopVm', { params: { name: 'old' }, body: { force: true } });
 });
 
+test('only post-copy takes a pull phase for granted, and it cannot be without', async () => {
+  await start();
+  const body = (options: object) => ({ body: { vm: 'web', destination: 'host-b', options } }) as never;
+  const refused = client.call('startMigration', body({ strategy: 'postcopy', pull: false }));
+  await assert.rejects(refused, refusedWith('INVALID_REQUEST', /--no-pull/));
+  await client.call('startMigration', body({ strategy: 'dsm' }));
+  assert.equal(at.ferry.options.at(-1)?.pull, false);
+  await at.ferry.running.at(-1)?.end('aborted');
+  await client.call('startMigration', body({ strategy: 'postcopy' }));
+  assert.equal(at.ferry.options.at(-1)?.pull, true);
+  await at.ferry.running.at(-1)?.end('completed');
+});
+
 test('a machine migrates with events, and is known afterwards by where it went', async () => {
   await start();
   const view = await client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } });
@@ -219,6 +232,14 @@ test('as a destination it reserves, starts, discards and activates', async () =>
     (await host.preflight({ ...request, pull: true })).map(({ code }) => code),
     ['PULL_USERFAULTFD'],
   );
+  at.qemu.userfaultfd = null;
+  at.qemu.version = '9.2.1';
+  assert.deepEqual(
+    (await host.preflight({ ...request, pull: true })).map(({ code }) => code),
+    ['PULL_QEMU_TOO_OLD'],
+  );
+  assert.deepEqual(await host.preflight(request), []);
+  at.qemu.version = '10.0.2';
   await host.reserve(request);
   const vm = await host.startIncoming('in1');
   assert.equal(at.qemu.started.at(-1)?.incoming, true);
