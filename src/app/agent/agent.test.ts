@@ -116,19 +116,6 @@ test('a machine is adopted if its spec describes it', async () => {
   await client.call('stopVm', { params: { name: 'old' }, body: { force: true } });
 });
 
-test('only post-copy takes a pull phase for granted, and it cannot be without', async () => {
-  await start();
-  const body = (options: object) => ({ body: { vm: 'web', destination: 'host-b', options } }) as never;
-  const refused = client.call('startMigration', body({ strategy: 'postcopy', pull: false }));
-  await assert.rejects(refused, refusedWith('INVALID_REQUEST', /--no-pull/));
-  await client.call('startMigration', body({ strategy: 'dsm' }));
-  assert.equal(at.ferry.options.at(-1)?.pull, false);
-  await at.ferry.running.at(-1)?.end('aborted');
-  await client.call('startMigration', body({ strategy: 'postcopy' }));
-  assert.equal(at.ferry.options.at(-1)?.pull, true);
-  await at.ferry.running.at(-1)?.end('completed');
-});
-
 test('a machine migrates with events, and is known afterwards by where it went', async () => {
   await start();
   const view = await client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } });
@@ -282,4 +269,17 @@ test('a stopping agent aborts its migrations', async () => {
   assert.equal((await remote.call('showMigration', { params: { id } })).report?.outcome, 'aborted');
   await remote.close();
   await other.remove();
+});
+
+test('only post-copy takes a pull phase for granted, and it cannot be without', async () => {
+  await start();
+  const body = (options: object) => ({ body: { vm: 'web', destination: 'host-b', options } }) as never;
+  const refused = client.call('startMigration', body({ strategy: 'postcopy', pull: false }));
+  await assert.rejects(refused, refusedWith('INVALID_REQUEST', /--no-pull/));
+  await client.call('startMigration', body({ strategy: 'dsm' }));
+  assert.equal(at.ferry.options.at(-1)?.pull, false);
+  await at.ferry.running.at(-1)?.end('aborted');
+  await client.call('startMigration', body({ strategy: 'postcopy' }));
+  assert.equal(at.ferry.options.at(-1)?.pull, true);
+  await at.ferry.running.at(-1)?.end('completed');
 });
