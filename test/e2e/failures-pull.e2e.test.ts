@@ -3,8 +3,12 @@
  * lost but one of the two QEMUs, the guest goes on as soon as both agents reach each other again, and misses nothing.
  */
 import assert from 'node:assert/strict';
+import { realpathSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { moreRecords } from '../support/file-log.ts';
+import { assertHolds, assertHoldsNothing } from '../support/image-locks.ts';
+import { makeLogDisk } from '../support/storage-servers.ts';
 import { labCutLink } from '../../src/app/lab/lab.ts';
 import { useScene } from '../support/failure-scene.ts';
 import type { Attempt, FailureScene } from '../support/failure-scene.ts';
@@ -13,6 +17,51 @@ import { qemuPids, runState, until } from '../support/outside-view.ts';
 const pull = ['--strategy', 'postcopy', '--stall-timeout', '2s', '--max-bandwidth', '50mbit'];
 /** The writer checks each of its pages once in ten seconds. */
 const ALL_CHECKED_LINES = 110;
+
+describe('before the commit', () => {
+  let file = '';
+  const scene = useScene({}, (lab) => {
+    file = realpathSync(makeLogDisk(lab, 'log'));
+    return { fileLog: { disk: { source: file, format: 'raw' }, recordsPerS: 20 } };
+  });
+
+  test('a prepared destination holds no disk; after a cancel the guest goes on at the source with its own', async () => {
+    await scene.ready();
+    const attempt = scene.attempt('--strategy', 'postcopy', '--stall-timeout', '60s');
+    const goOn = await scene.freezeBeforeCommit(attempt);
+    assert.ok(scene.recorded('there').includes('prepared'));
+    assert.equal(await runState(scene.lab, scene.there, scene.guest.name), 'paused');
+    const [destination = 0] = qemuPids(scene.lab, scene.there);
+    assertHoldsNothing(destination, file);
+    const { migrations } = await scene.lab.ok<{ migrations: { id: string }[] }>(scene.here, 'status');
+    await scene.lab.ok(scene.here, 'cancel', migrations[0]?.id ?? 'none');
+    goOn();
+    scene.signalIfThere('SIGCONT');
+    assert.equal((await attempt.done).report.guest, 'running at source');
+    await scene.assertStayed();
+    assertHolds(qemuPids(scene.lab, scene.here)[0] ?? 0, file);
+    await moreRecords(scene.guest, 5);
+  });
+
+  test('the disk passes to the destination with the commit, while pages are still missing', async () => {
+    await scene.ready();
+    const attempt = await pulling(scene);
+    const [source = 0] = qemuPids(scene.lab, scene.here);
+    assertHoldsNothing(source, file);
+    assertHolds(qemuPids(scene.lab, scene.there)[0] ?? 0, file);
+    await assertMovedWhole(scene, attempt);
+    await moreRecords(scene.guest, 5);
+  });
+
+  test("the destination's QEMU is killed during pre-copy", async () => {
+    await scene.ready();
+    const attempt = scene.attempt('--strategy', 'dsm', '--pull');
+    await attempt.preCopy();
+    for (const pid of qemuPids(scene.lab, scene.there)) process.kill(pid, 'SIGKILL');
+    scene.assertSaid(await attempt.done, 6, /could not be moved: .*QEMU/s);
+    await scene.assertStayed();
+  });
+});
 
 describe('in the pull phase', () => {
   const scene = useScene();
@@ -28,19 +77,34 @@ describe('in the pull phase', () => {
     await scene.assertMovesNow();
   });
 
-  test("the destination's agent is killed and started again", async () => {
+  /**
+   * A QEMU that loses its stream while a CPU waits for a page and holds QEMU's lock does not answer any monitor that was not
+   * connected before: then the new agent can only say so (docs/pull.md).
+   */
+  test("the destination's agent is killed and started again: it goes on, or says why it cannot", async (t) => {
     await scene.ready();
     const attempt = await pulling(scene);
-    const pulledBefore = count(scene, /Destination is pulling/g);
+    const seenBefore = scene.lab.agentLog(scene.there).length;
     scene.signalAgent('there', 'SIGKILL');
     await sleep(1000);
     await scene.restartAgent('there');
-    await assertMovedWhole(scene, attempt);
-    assert.ok(
-      count(scene, /Destination is pulling/g, scene.here) > pulledBefore,
-      'it went on pulling after its restart',
+    const said = (): string => scene.lab.agentLog(scene.there).slice(seenBefore);
+    await until('the new agent takes it up', () => said().includes('Destination is pulling'));
+    const how = await until(
+      'it goes on, or says why it cannot',
+      () => /Destination is completing|stands still: its QEMU lost its stream/.exec(said())?.[0],
     );
-    await scene.assertMovesNow();
+    t.diagnostic(how);
+    if (how === 'Destination is completing') {
+      await assertMovedWhole(scene, attempt);
+      await scene.assertMovesNow();
+      return;
+    }
+    assert.notEqual(await runState(scene.lab, scene.here, scene.guest.name), 'running', 'never two');
+    for (const pid of qemuPids(scene.lab, scene.there)) process.kill(pid, 'SIGKILL');
+    const { report } = await attempt.done;
+    assert.deepEqual([report.outcome, report.guest], ['failed', 'in doubt']);
+    await scene.lab.ok(scene.here, 'resolve', report.id, 'discard');
   });
 
   test("the source's agent is killed and started again", async () => {
@@ -53,14 +117,13 @@ describe('in the pull phase', () => {
     await assertMovedWhole(scene, attempt);
   });
 
-  test('both agents are killed and started again', async () => {
+  test("the destination's agent is stopped in good order: it pulls the rest first", async () => {
     await scene.ready();
     const attempt = await pulling(scene);
-    scene.signalAgent('here', 'SIGKILL');
-    scene.signalAgent('there', 'SIGKILL');
-    scene.assertSaid(await attempt.done, 8, /vmferry show/);
-    await scene.restartAgent('there');
-    await scene.restartAgent('here');
+    scene.signalAgent('there', 'SIGTERM');
+    const result = await attempt.done;
+    assert.equal(result.code, 0, result.stderr);
+    await scene.repair();
     await assertMovedWhole(scene, attempt);
   });
 
@@ -96,10 +159,6 @@ async function pulling(scene: FailureScene): Promise<Attempt> {
   await attempt.sourceIs('serving');
   await attempt.destinationIs('pulling');
   return attempt;
-}
-
-function count(scene: FailureScene, what: RegExp, host = scene.there): number {
-  return scene.lab.agentLog(host).match(what)?.length ?? 0;
 }
 
 async function assertMovedWhole(scene: FailureScene, attempt: Attempt): Promise<void> {

@@ -20,6 +20,7 @@ import { afterEach } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { parse, stringify } from 'yaml';
+import type { GuestOptions } from '../../guests/spec.ts';
 import type { AgentClient } from '../../src/app/client/agent-client.ts';
 import type { MigrationView } from '../../src/core/model/migration.ts';
 import { labCutLink, labSignalAgent, labStartAgent, labStatus } from '../../src/app/lab/lab.ts';
@@ -36,8 +37,12 @@ const CLEAR_MS = 5000;
 const POLL_MS = 20;
 const STACK_TRACE = /^\s+at .+:\d+:\d+\)?$/m;
 
-export function useScene(options: LabHostsOptions = {}): FailureScene {
-  const scene = new FailureScene(useLab(options));
+/** `more`: what the guest has besides, made once the lab is there. */
+export function useScene(
+  options: LabHostsOptions = {},
+  more: (lab: LabHosts) => Partial<GuestOptions> = () => ({}),
+): FailureScene {
+  const scene = new FailureScene(useLab(options), more);
   afterEach(() => scene.endWitness());
   return scene;
 }
@@ -65,8 +70,11 @@ export class FailureScene {
   /** Migrations in the journals before the present attempt. */
   #past: ReadonlySet<string> = new Set();
 
-  constructor(lab: LabHosts) {
+  readonly #more: (lab: LabHosts) => Partial<GuestOptions>;
+
+  constructor(lab: LabHosts, more: (lab: LabHosts) => Partial<GuestOptions>) {
     this.lab = lab;
+    this.#more = more;
   }
 
   get there(): HostName {
@@ -325,6 +333,7 @@ export class FailureScene {
       memory: '256M',
       writer: { set: '32M', rate: '8M', pattern: 'random' },
       qemuArguments: [...secondMonitor],
+      ...this.#more(this.lab),
     });
   }
 }

@@ -219,6 +219,14 @@ test('as a destination it reserves, starts, discards and activates', async () =>
     (await host.preflight({ ...request, pull: true })).map(({ code }) => code),
     ['PULL_USERFAULTFD'],
   );
+  at.qemu.userfaultfd = null;
+  at.qemu.version = '9.2.1';
+  assert.deepEqual(
+    (await host.preflight({ ...request, pull: true })).map(({ code }) => code),
+    ['PULL_QEMU_TOO_OLD'],
+  );
+  assert.deepEqual(await host.preflight(request), []);
+  at.qemu.version = '10.0.2';
   await host.reserve(request);
   const vm = await host.startIncoming('in1');
   assert.equal(at.qemu.started.at(-1)?.incoming, true);
@@ -261,4 +269,17 @@ test('a stopping agent aborts its migrations', async () => {
   assert.equal((await remote.call('showMigration', { params: { id } })).report?.outcome, 'aborted');
   await remote.close();
   await other.remove();
+});
+
+test('only post-copy takes a pull phase for granted, and it cannot be without', async () => {
+  await start();
+  const body = (options: object) => ({ body: { vm: 'web', destination: 'host-b', options } }) as never;
+  const refused = client.call('startMigration', body({ strategy: 'postcopy', pull: false }));
+  await assert.rejects(refused, refusedWith('INVALID_REQUEST', /--no-pull/));
+  await client.call('startMigration', body({ strategy: 'dsm' }));
+  assert.equal(at.ferry.options.at(-1)?.pull, false);
+  await at.ferry.running.at(-1)?.end('aborted');
+  await client.call('startMigration', body({ strategy: 'postcopy' }));
+  assert.equal(at.ferry.options.at(-1)?.pull, true);
+  await at.ferry.running.at(-1)?.end('completed');
 });

@@ -20,5 +20,6 @@ export function endedView(report: MigrationReport): MigrationView {
     dirtyPagesPerSecond: 0,
     wireBytes: report.bytes.wire,
     wireBytesPerSecond: 0,
+    directory: null,
   };
 }

@@ -22,6 +22,7 @@ export class FakeQemu implements QemuPort {
   state: GuestState = 'running';
   powersDown = true;
   userfaultfd: string | null = null;
+  version = '10.0.2';
   failStart: Error | null = null;
   inspection: QemuInspection | null = null;
   #nextPid = 1000;
@@ -31,7 +32,7 @@ export class FakeQemu implements QemuPort {
       { name: 'pc-q35-10.0', alias: 'q35' },
       { name: 'pc-q35-7.2', alias: null },
     ];
-    return await Promise.resolve({ version: '10.0.2', machines, cpus: new Set(['EPYC']) });
+    return await Promise.resolve({ version: this.version, machines, cpus: new Set(['EPYC']) });
   }
 
   async kvmWorks(): Promise<boolean> {

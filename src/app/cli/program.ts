@@ -8,7 +8,7 @@ import { exitCodeTexts } from './exit-codes.ts';
 import { addMigrateOptions, migrate } from './commands/migrate.ts';
 import type { MigrateOptions } from './commands/migrate.ts';
 import { cancelMigration, resolveMigration, showHistory, showMigration, showStatus } from './commands/status.ts';
-import type { HistoryOptions } from './commands/status.ts';
+import type { ShowOptions, HistoryOptions } from './commands/status.ts';
 import { adoptVm, listVms, showVm, startVm, stopVm } from './commands/vm.ts';
 import type { AdoptOptions, StopOptions } from './commands/vm.ts';
 
@@ -89,9 +89,10 @@ function addMigrationCommands({ program, console, done }: Frame): void {
     .command('show')
     .description('one migration, in progress or ended')
     .argument('<id>')
+    .option('--pages', 'the directory of its pages: how many are in which state, and which host has them')
     .addOption(json)
     .action(async (id: string, _own, command: Command) =>
-      done(await showMigration(id, command.optsWithGlobals<CommonOptions>(), console)),
+      done(await showMigration(id, command.optsWithGlobals<ShowOptions>(), console)),
     );
 }
 

@@ -9,6 +9,7 @@
  * Invariants: a VM takes part in at most one migration that has not ended; a peer may only speak of migrations between
  * itself and this host.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../core/base/errors.ts';
 import { recoverDestination, recoverSource, answerFromRecords, type History } from '../../core/machine/recovery.ts';
 import type { DestinationRecord, SourceRecord } from '../../core/machine/records.ts';
@@ -31,6 +32,10 @@ import { askDestination, dialDestination, reservationRequest } from './reservati
 import { SpareThreads } from './spare-threads.ts';
 import { SourceSession } from './source-session.ts';
 import { SourceVm } from './source-vm.ts';
+
+/** How long a stop of the agent waits for pages that are being pulled. */
+const PULL_GRACE_MS = 60_000;
+const pullingStates: ReadonlySet<string> = new Set(['activating', 'pulling', 'completing']);
 
 type ReserveMessage = Extract<ControlMessage, { type: 'reserve' }>;
 
@@ -137,6 +142,12 @@ export class Ferry {
     for (const session of sources) session.cancel(reason);
     for (const session of this.#destinations.values()) session.shutDown();
     await Promise.all(sources.map(async (session) => await session.done));
+    // A guest whose pages are still coming would stand still without this agent.
+    const pulling = [...this.#destinations.values()].filter((session) => pullingStates.has(session.stateName));
+    await Promise.race([
+      Promise.all(pulling.map(async (session) => await session.ended)),
+      sleep(PULL_GRACE_MS, undefined, { ref: false }),
+    ]);
     // Prepared ones wait for the source's word, in the next agent if need be; the others are being discarded.
     await Promise.all(
       [...this.#destinations.values()]

@@ -8,6 +8,7 @@ import type {
   MigrationView,
   Outcome,
   PageCounts,
+  PageDirectory,
   RoundReport,
 } from '../../core/model/migration.ts';
 import type { PullReport } from '../../core/model/migration.ts';
@@ -167,7 +168,17 @@ export class MigrationRecord {
       dirtyPagesPerSecond: progress?.dirtyPagesPerSecond ?? 0,
       wireBytes: this.#totals?.bytes.wire ?? progress?.wireBytes ?? 0,
       wireBytesPerSecond: progress?.wireBytesPerSecond ?? 0,
+      directory: ended ? null : this.#directory(),
     };
+  }
+
+  /** Once the guest runs there, what was left is missing until it has been served. */
+  #directory(): PageDirectory | null {
+    const before = this.#totals?.directory ?? this.#progress?.directory ?? null;
+    if (before === null || this.#pullingSinceMs === null) return before;
+    const left = before.pending + before.withheld;
+    const served = Math.min(left, this.#served.dataPages + this.#served.zeroPages);
+    return { ...before, pending: 0, withheld: 0, missing: left - served, placed: before.placed + served };
   }
 
   /** What was pulled, as a round of its own behind the others. */

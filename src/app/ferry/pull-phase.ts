@@ -27,6 +27,8 @@ import { DEVICES_PING, IncomingQemu, type IncomingHandlers, type IncomingPlace }
 import { PagePuller, type PageRequest } from './page-puller.ts';
 
 const RETRY_MS = 500;
+/** Of fruitless tries, how many go by between two words about it. */
+const TOLD_EVERY = 20;
 const PAGE_BYTES = 4096;
 
 export type MissingPages = {
@@ -134,11 +136,21 @@ export class PullPhase {
       try {
         if (await this.#recoverOnce()) break;
       } catch (error) {
-        if (tries % 20 === 0) this.#parts.trouble(`The pull phase cannot go on yet: ${describeError(error)}`);
+        if (tries % TOLD_EVERY === 0) this.#parts.trouble(this.#whyNot(error));
       }
       await sleep(RETRY_MS);
     }
     this.#recovering = false;
+  }
+
+  /** What stands in the way of a new stream, for people. */
+  #whyNot(error: unknown): string {
+    const { vm } = this.#parts.place;
+    return (
+      `The guest of VM "${vm}" stands still: its QEMU lost its stream of pages and cannot be given a new one yet ` +
+      `(${describeError(error)}). The source keeps its pages. If the monitor does not answer because a CPU of the guest waits for ` +
+      `a page inside QEMU's lock, it never will: end it with "vmferry vm stop ${vm} --force"; the guest has to be started again`
+    );
   }
 
   close(): void {

@@ -4,7 +4,7 @@
  * The pump owns the data plane of one migration at the source: QEMU's migration socket, the page table, the scheduler
  * and the lanes. The session owns QMP, the control connection and the transaction.
  */
-import type { MigrationOptions, PageCounts, RoundReport } from '../../core/model/migration.ts';
+import type { MigrationOptions, PageCounts, PageDirectory, RoundReport } from '../../core/model/migration.ts';
 import type { ReportOrder } from '../../core/strategy/pruning.ts';
 import type { SwitchoverReport } from '../../core/model/switchover.ts';
 import type { LaneTls, MemoryMap } from '../../io/lanes/lane-protocol.ts';
@@ -53,6 +53,7 @@ export type PumpProgress = {
   readonly dirtyPagesPerSecond: number;
   readonly wireBytes: number;
   readonly wireBytesPerSecond: number;
+  readonly directory: PageDirectory;
 };
 
 export type PumpTotals = {
@@ -60,6 +61,7 @@ export type PumpTotals = {
   readonly switchover: SwitchoverReport | null;
   readonly rounds: readonly RoundReport[];
   readonly pages: PageCounts;
+  readonly directory: PageDirectory;
   readonly bytes: { readonly wire: number; readonly raw: number };
 };
 

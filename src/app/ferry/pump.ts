@@ -339,15 +339,15 @@ export class Pump implements VmStreamSink {
   // --- ends -------------------------------------------------------------------------------------------------------
 
   #totals(): PumpTotals {
-    const { rounds, pages, wireBytes, switchover } = this.#scheduler.snapshot(performance.now());
+    const { rounds, pages, wireBytes, switchover, directory } = this.#scheduler.snapshot(performance.now());
     const { delta, unchanged } = this.#init.options.delta === 'on' ? pages : { delta: null, unchanged: null };
     const counts = { ...pages, delta, unchanged };
-    return { switchover, rounds, pages: counts, bytes: { wire: wireBytes, raw: this.#rawBytes } };
+    return { switchover, rounds, pages: counts, directory, bytes: { wire: wireBytes, raw: this.#rawBytes } };
   }
 
   #progress(nowMs: number): PumpProgress {
     const snapshot = this.#scheduler.snapshot(nowMs);
-    const { progress, timeToGoMs, round, boundMs, pagesPending } = snapshot;
+    const { directory, progress, timeToGoMs, round, boundMs, pagesPending } = snapshot;
     const { dirtyPagesPerSecond, wireBytes, wireBytesPerSecond } = snapshot;
     return {
       pagesTotal: snapshot.pages.total,
@@ -359,6 +359,7 @@ export class Pump implements VmStreamSink {
       dirtyPagesPerSecond,
       wireBytes,
       wireBytesPerSecond,
+      directory,
     };
   }
 

@@ -149,6 +149,18 @@ export const migrationViewSchema = z.object({
   dirtyPagesPerSecond: z.number().min(0),
   wireBytes: count,
   wireBytesPerSecond: z.number().min(0),
+  directory: z
+    .object({
+      unnamed: count,
+      pending: count,
+      withheld: count,
+      spared: count,
+      missing: count,
+      inFlight: count,
+      placed: count,
+      zero: count,
+    })
+    .nullable(),
 }) satisfies z.ZodType<MigrationView>;
 export const migrationListSchema = z.object({ migrations: z.array(migrationViewSchema) });
 

@@ -6,7 +6,7 @@ const times = { elapsedMs: 1200, progress: 0.4, timeToGoMs: 1800, round: 1, boun
 const flow = { pagesTotal: 262_144, pagesPending: 100_000, dirtyPagesPerSecond: 5000, wireBytes: 80_000_000 };
 
 export function sampleView(change: Partial<MigrationView> = {}): MigrationView {
-  const base = { ...names, ...times, ...flow, wireBytesPerSecond: 110_000_000 };
+  const base = { ...names, ...times, ...flow, wireBytesPerSecond: 110_000_000, directory: null };
   return { ...base, stage: 'preCopy', outcome: null, reason: null, ...change };
 }
 

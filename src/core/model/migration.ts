@@ -136,6 +136,22 @@ export type PullReport = {
   readonly p99Ms: number | null;
 };
 
+/** The directory of guest memory: in which state pages are, hence which host has their newest copy. The counts add up to all pages. */
+export type PageDirectory = {
+  /** At the source: not looked at yet, to be sent, kept back because the guest keeps writing to them. */
+  readonly unnamed: number;
+  readonly pending: number;
+  readonly withheld: number;
+  /** Left out, because the guest can do without them, or was asked whether it can. */
+  readonly spared: number;
+  /** At the source, while the guest runs at the destination already. */
+  readonly missing: number;
+  readonly inFlight: number;
+  /** At the destination: placed there, or zero and never sent. */
+  readonly placed: number;
+  readonly zero: number;
+};
+
 /** A live snapshot of a migration in progress or just ended. */
 export type MigrationView = {
   readonly id: string;
@@ -157,6 +173,8 @@ export type MigrationView = {
   readonly dirtyPagesPerSecond: number;
   readonly wireBytes: number;
   readonly wireBytesPerSecond: number;
+  /** Null before pages are looked at, and when the migration has ended. */
+  readonly directory: PageDirectory | null;
 };
 
 export type CpuMs = { readonly agent: number | null; readonly qemu: number | null };

@@ -368,7 +368,9 @@ export function runInterleaving(options: InterleavingOptions): InterleavingResul
   }
   world.table.checkInvariants();
   world.pullTheRest();
-  const { switchover, rounds } = world.scheduler.snapshot(steps);
+  const { switchover, rounds, directory } = world.scheduler.snapshot(steps);
+  const listed = Object.values(directory).reduce((sum, pages) => sum + pages, 0);
+  if (listed !== world.table.totalPages) throw new Error(`The directory lists ${listed} pages`);
   const ended = steps < STEPS_MAX;
   const { zeroedPages } = world;
   const prunedPages = world.table.sparedPages;

@@ -15,7 +15,7 @@
  * only when the feed has ended, nothing is pending and every batch was acknowledged.
  */
 import { assert } from '../base/assert.ts';
-import type { PageCounts, RoundReport } from '../model/migration.ts';
+import type { PageCounts, PageDirectory, RoundReport } from '../model/migration.ts';
 import type { SwitchoverReport } from '../model/switchover.ts';
 import type { PageTable } from '../pages/page-table.ts';
 import { DirtyHistory } from './dirty-history.ts';
@@ -78,6 +78,7 @@ export type SchedulerSnapshot = {
   readonly round: number;
   readonly rounds: readonly RoundReport[];
   readonly pages: PageCounts;
+  readonly directory: PageDirectory;
   readonly pagesPending: number;
   readonly pagesInFlight: number;
   readonly dirtyPagesPerSecond: number;
@@ -326,6 +327,7 @@ export class Scheduler {
         unchanged: this.#unchangedPages,
         pulled: this.#options.pull && this.#guest === 'stopped' ? this.#waitingPages : null,
       },
+      directory: this.#directory(),
       pagesPending: this.#waitingPages,
       pagesInFlight: this.#link.inFlightPages,
       dirtyPagesPerSecond: this.#dirtyPagesPerSecond,
@@ -335,6 +337,30 @@ export class Scheduler {
       boundMs: this.#bound.boundMs,
       feedPhase: this.#feed.phase,
       switchover: this.#switchover,
+    };
+  }
+
+  #directory(): PageDirectory {
+    const {
+      totalPages,
+      namedPages,
+      pendingPages: pending,
+      withheldPages: withheld,
+      sparedPages: spared,
+      skippedZeroPages: zero,
+    } = this.#table;
+    const there = namedPages - pending - withheld - spared - zero;
+    // A page may be on its way twice.
+    const inFlight = Math.min(there, this.#link.inFlightPages);
+    return {
+      unnamed: totalPages - namedPages,
+      pending,
+      withheld,
+      spared,
+      missing: 0,
+      inFlight,
+      placed: there - inFlight,
+      zero,
     };
   }
 

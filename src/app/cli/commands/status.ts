@@ -56,10 +56,16 @@ export async function showHistory(options: HistoryOptions, console: Console): Pr
   return exitCodes.completed;
 }
 
-export async function showMigration(id: string, options: CommonOptions, console: Console): Promise<ExitCode> {
+export type ShowOptions = CommonOptions & { readonly pages?: boolean };
+
+export async function showMigration(id: string, options: ShowOptions, console: Console): Promise<ExitCode> {
   const { view, report } = await withAgent(console, options, (client) =>
     client.call('showMigration', { params: { id } }),
   );
+  if (options.pages === true && report === null) {
+    printResult(console, options, view, () => [renderPlain(view), '', ...directoryTable(view)]);
+    return exitCodes.completed;
+  }
   printResult(console, options, report ?? view, () => (report === null ? [renderPlain(view)] : renderReport(report)));
   return exitCodes.completed;
 }
@@ -112,6 +118,27 @@ export function historyTable(reports: readonly MigrationReport[]): string[] {
       report.guest,
     ]),
     'lllllrrrl',
+  );
+}
+
+/** Which host has the newest copy of how many pages, and why. */
+export function directoryTable({ directory, source, destination }: MigrationView): string[] {
+  if (directory === null) return ['No page has been looked at yet.'];
+  const { unnamed, pending, withheld, spared, missing, inFlight, placed, zero } = directory;
+  const rows: [state: string, owner: string, pages: number][] = [
+    ['not looked at yet', source, unnamed],
+    ['to be sent', source, pending],
+    ['withheld: written too often', source, withheld],
+    ['left out: not needed by the guest', 'nobody', spared],
+    ['missing: the guest pulls it', source, missing],
+    ['on the way', source, inFlight],
+    ['placed', destination, placed],
+    ['zero, never sent', destination, zero],
+  ];
+  return formatTable(
+    ['STATE', 'OWNER', 'PAGES'],
+    rows.map(([state, owner, pages]) => [state, owner, String(pages)]),
+    'llr',
   );
 }
 
