@@ -31,7 +31,10 @@ import { askQemu, ConsoleWitness, qemuPids, runState, secondMonitor, until } fro
 
 const hosts = ['a', 'b'] as const;
 /** Pre-copy takes some 4 s at this rate. */
-const SLOW = ['--max-bandwidth', '100mbit', '--downtime', '9s', '--max-rounds', '1'] as const;
+const SLOW = [
+  ...['--strategy', 'precopy', '--prune', 'none', '--compress', 'lz'],
+  ...['--max-bandwidth', '100mbit', '--downtime', '9s', '--max-rounds', '1'],
+] as const;
 /** How long a host may take to forget a machine whose QEMU has ended. */
 const CLEAR_MS = 5000;
 const POLL_MS = 20;

@@ -62,6 +62,7 @@ export function createAuto(table: PageTable, options: AutoOptions): Strategy {
     isBounded: true,
     pick,
     decide: (moment) => {
+      if (moment.at === 'sweepEnd') return null;
       const { predictedDowntimeMs, boundLeftMs } = moment;
       const leftMs = boundLeftMs === null ? Infinity : boundLeftMs - limits.BOUND_STOP_MS;
       if (leftMs <= 0) return 'time bound reached';

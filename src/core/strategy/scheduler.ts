@@ -23,6 +23,7 @@ import { FeedRegulator, type FeedHold, type FeedPhase } from './feed-regulator.t
 import * as limits from './limits.ts';
 import { LinkWindow } from './link-window.ts';
 import { Progress, timeToGoMs, type Work } from './progress.ts';
+import { pageDirectory } from './page-directory.ts';
 import { Pruning, type ReportOrder } from './pruning.ts';
 import { RoundLog } from './round-log.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
@@ -327,7 +328,7 @@ export class Scheduler {
         unchanged: this.#unchangedPages,
         pulled: this.#options.pull && this.#guest === 'stopped' ? this.#waitingPages : null,
       },
-      directory: this.#directory(),
+      directory: pageDirectory(this.#table, this.#link.inFlightPages),
       pagesPending: this.#waitingPages,
       pagesInFlight: this.#link.inFlightPages,
       dirtyPagesPerSecond: this.#dirtyPagesPerSecond,
@@ -337,30 +338,6 @@ export class Scheduler {
       boundMs: this.#bound.boundMs,
       feedPhase: this.#feed.phase,
       switchover: this.#switchover,
-    };
-  }
-
-  #directory(): PageDirectory {
-    const {
-      totalPages,
-      namedPages,
-      pendingPages: pending,
-      withheldPages: withheld,
-      sparedPages: spared,
-      skippedZeroPages: zero,
-    } = this.#table;
-    const there = namedPages - pending - withheld - spared - zero;
-    // A page may be on its way twice.
-    const inFlight = Math.min(there, this.#link.inFlightPages);
-    return {
-      unnamed: totalPages - namedPages,
-      pending,
-      withheld,
-      spared,
-      missing: 0,
-      inFlight,
-      placed: there - inFlight,
-      zero,
     };
   }
 
