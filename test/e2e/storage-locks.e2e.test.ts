@@ -30,9 +30,9 @@ const variants: readonly { qemu: QemuVersion; format: 'raw' | 'qcow2'; disturbed
   { qemu: '7.2', format: 'raw', disturbed: true },
 ];
 /** Slow enough to look around during pre-copy. */
-const SLOW = ['--max-bandwidth', '4MB/s'];
+const SLOW = ['--prune', 'none', '--compress', 'lz', '--max-bandwidth', '4MB/s'];
 /** Slow enough to stop the destination's QEMU during pre-copy. */
-const BRISK = ['--max-bandwidth', '20MB/s'];
+const BRISK = ['--prune', 'none', '--compress', 'lz', '--max-bandwidth', '20MB/s'];
 const COPYING_BYTES = 1_000_000;
 const FOREIGN_MS = 1_500;
 const LOOK_TIMEOUT_MS = 20_000;
