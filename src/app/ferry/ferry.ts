@@ -173,7 +173,7 @@ export class Ferry {
   }
 
   #keepSource(session: SourceSession): RunningMigration {
-    this.#threads.busy();
+    this.#threads.busy('source');
     this.#sources.set(session.id, session);
     const done = session.done.then((report) => {
       if (report.guest !== 'in doubt') this.#sources.delete(session.id);
@@ -260,7 +260,7 @@ export class Ferry {
   }
 
   #keepDestination(session: DestinationSession): DestinationSession {
-    this.#threads.busy();
+    this.#threads.busy('destination');
     this.#destinations.set(session.migrationId, session);
     void session.ended.then(() => {
       this.#destinations.delete(session.migrationId);

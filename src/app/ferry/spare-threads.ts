@@ -46,17 +46,29 @@ export class SpareThreads {
     if (!this.#isClosed) this.#timer = setTimeout(() => this.#fill(), IDLE_MS).unref();
   }
 
-  /** A migration begins. */
-  busy(): void {
+  /** A migration begins: what the other role would need only takes memory now. */
+  busy(role: 'source' | 'destination'): void {
     clearTimeout(this.#timer);
+    if (role === 'source') void this.#dropLanes();
+    else void this.#dropPump();
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
+    await Promise.all([this.#dropPump(), this.#dropLanes()]);
+  }
+
+  async #dropPump(): Promise<void> {
+    const pump = this.#pump;
+    this.#pump = null;
+    await pump?.close();
+  }
+
+  async #dropLanes(): Promise<void> {
     const workers = this.#destination ?? [];
     this.#destination = null;
-    await Promise.all([this.#pump?.close(), ...workers.map(async (worker) => await worker.terminate())]);
+    await Promise.all(workers.map(async (worker) => await worker.terminate()));
   }
 
   #fill(): void {

@@ -43,7 +43,7 @@ import {
 } from './limits.ts';
 
 /** Version of everything after the hello: control messages and lane frames. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** TLS application protocol of the control connection. It changes only if the hello itself has to change. */
 export const CONTROL_ALPN = 'vmferry/1';
 
