@@ -306,19 +306,23 @@ export class DestinationSession {
     if (this.#awaitingRelease) return;
     this.#awaitingRelease = true;
     while (this.stateName === 'active') {
-      await sleep(RETRY_MS);
-      if (this.stateName !== 'active' || this.#connection?.closedReason === null) continue;
-      try {
-        await this.#ask(async (connection, answer) => {
-          // A source that has forgotten a committed migration has ended it.
-          if (answer !== 'unknown') await connection.expect(['done'], { timeoutMs: RETRY_MS });
-          this.#tell({ type: 'doneReceived' });
-        });
-      } catch (error) {
-        this.#parts.log.debug('migration.commit', describeError(error), { migration: this.migrationId });
-      }
+      // Without a connection, as after a restart, the source may have ended it already: nobody will say so unasked.
+      if (this.#connection?.closedReason !== null) await this.#askWhetherDone();
+      if (this.stateName === 'active') await sleep(RETRY_MS);
     }
     this.#awaitingRelease = false;
+  }
+
+  async #askWhetherDone(): Promise<void> {
+    try {
+      await this.#ask(async (connection, answer) => {
+        // A source that has forgotten a committed migration has ended it.
+        if (answer !== 'unknown') await connection.expect(['done'], { timeoutMs: RETRY_MS });
+        this.#tell({ type: 'doneReceived' });
+      });
+    } catch (error) {
+      this.#parts.log.debug('migration.commit', describeError(error), { migration: this.migrationId });
+    }
   }
 
   async #ask(hear: (connection: ControlConnection, answer: QueryAnswer) => Promise<void>): Promise<void> {
