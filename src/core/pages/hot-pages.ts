@@ -23,6 +23,11 @@ export class HotPages {
     return this.#pages;
   }
 
+  /** Whether a page is withheld or may become so. Hot. */
+  get isInUse(): boolean {
+    return this.#pages > 0 || this.#hotFrom !== Infinity;
+  }
+
   set hotFrom(dirtyCount: number) {
     this.#hotFrom = dirtyCount;
   }

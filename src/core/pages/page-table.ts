@@ -66,7 +66,7 @@ export class PageTable {
     this.#hot = new HotPages(this.spanPages);
     this.#laneOfChunk = new Uint8Array(chunks);
     this.#startsZeroOfChunk = new Uint8Array(chunks);
-    this.#pending = new PendingPages(lanes, this.#laneOfChunk, this.#hot);
+    this.#pending = new PendingPages(lanes, this.#laneOfChunk, this.#hot, this.#dirtyCounts);
     for (const block of this.blocks) {
       const first = block.firstPage / CHUNK_PAGES;
       for (let chunk = first; chunk < first + Math.ceil(block.pageCount / CHUNK_PAGES); chunk++) {
@@ -216,25 +216,29 @@ export class PageTable {
     const known = (this.#everNamed[word]! & bit) !== 0;
     if (known) {
       this.#renamings++;
-      if (this.#dirtyCounts[global]! < 255) this.#dirtyCounts[global]!++;
-      this.#pending.setDirtied(word, bit);
+      const count = this.#dirtyCounts[global]!;
+      if (count < 255) this.#dirtyCounts[global] = count + 1;
+      if (count === 0) this.#pending.becameDirtied(word, bit);
     } else {
       this.#everNamed[word]! |= bit;
       this.#namedPages++;
     }
     if (this.#laneOfChunk[chunk] === NO_LANE) return false;
-    if ((this.#hot.word(word) & bit) !== 0) {
+    // What is not in use is not looked at: each of these words is a miss of the cache in a large guest.
+    const isHotInUse = this.#hot.isInUse;
+    if (isHotInUse && (this.#hot.word(word) & bit) !== 0) {
       this.#hot.stir(global);
       return false;
     }
-    const isHot = this.#hot.isHot(this.#dirtyCounts[global]!);
+    const isHot = isHotInUse && this.#hot.isHot(this.#dirtyCounts[global]!);
     if ((this.#pending.word(word) & bit) !== 0) {
       if (isHot) this.#pending.remove(word, bit);
       if (isHot) this.#hot.add(global);
       return false;
     }
-    const isClosed = this.#spared.isClosed(chunk);
-    if ((this.#spared.word(word) & bit) !== 0) {
+    const isSparedInUse = this.#spared.isInUse;
+    const isClosed = isSparedInUse && this.#spared.isClosed(chunk);
+    if (isSparedInUse && (this.#spared.word(word) & bit) !== 0) {
       if (isClosed) return false;
       // Named after the report began: the guest has written to it since.
       this.#spared.remove(word, bit);
@@ -261,7 +265,7 @@ export class PageTable {
       this.#withheldNamings++;
       return false;
     }
-    this.#pending.add(word, bit);
+    this.#pending.addOne(word, bit, this.#dirtyCounts[global]! > 0);
     this.#pendingNamings++;
     return true;
   }

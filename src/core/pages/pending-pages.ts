@@ -26,7 +26,8 @@ export type PageGroup = 'all' | 'neverDirtied' | 'dirtied' | 'calm';
 export class PendingPages {
   readonly #pending: Uint32Array;
   readonly #sentBefore: Uint32Array;
-  /** Named after the first time. */
+  readonly #dirtyCounts: Uint8Array;
+  /** Pages that were named after the first time; a chunk's words are made when it is looked at, not at each naming. */
   readonly #dirtied: Uint32Array;
   readonly #lanes: number;
   readonly #laneOfChunk: Uint8Array;
@@ -44,8 +45,9 @@ export class PendingPages {
   #outCount = 0;
   #pagesLeft = 0;
 
-  /** `laneOfChunk`: the lane of every chunk, or a number above all lanes. */
-  constructor(lanes: number, laneOfChunk: Uint8Array, hot: HotPages) {
+  /** `laneOfChunk`: the lane of every chunk, or a number above all lanes. `dirtyCounts`: of every page, kept by the caller. */
+  constructor(lanes: number, laneOfChunk: Uint8Array, hot: HotPages, dirtyCounts: Uint8Array) {
+    this.#dirtyCounts = dirtyCounts;
     const words = laneOfChunk.length * 16;
     this.#lanes = lanes;
     this.#laneOfChunk = laneOfChunk;
@@ -106,14 +108,40 @@ export class PendingPages {
   }
 
   isDirtied(global: number): boolean {
-    return (this.#dirtied[global >>> 5]! & (1 << (global & 31))) !== 0;
+    return this.#dirtyCounts[global]! > 0;
   }
 
-  /** A page was named again. Hot: no allocation. */
-  setDirtied(word: number, bit: number): void {
-    if ((this.#dirtied[word]! & bit) !== 0) return;
-    this.#dirtied[word]! |= bit;
+  /** A page was named again for the first time. Hot: no allocation. */
+  becameDirtied(word: number, bit: number): void {
     if ((this.#pending[word]! & bit) !== 0) this.#countDirtied(word >>> 4, 1);
+  }
+
+  #dirtiedWord(word: number): number {
+    let bits = 0;
+    for (let bit = 0, page = word * 32; bit < 32; bit++, page++) if (this.#dirtyCounts[page]! > 0) bits |= 1 << bit;
+    return bits;
+  }
+
+  /** Makes the words of a chunk say what its dirty counts say. Hot: no allocation. */
+  #lookAtChunk(chunk: number): void {
+    const first = chunk * 16;
+    if (this.#dirtiedOfChunk[chunk] === 0) this.#dirtied.fill(0, first, first + 16);
+    else for (let word = first; word < first + 16; word++) this.#dirtied[word] = this.#dirtiedWord(word);
+  }
+
+  /** Makes one page pending that is not, without the counting of bits. Hot: no allocation. */
+  addOne(word: number, bit: number, isDirtied: boolean): void {
+    const chunk = word >>> 4;
+    const lane = this.#laneOfChunk[chunk]!;
+    this.#pending[word]! |= bit;
+    this.#pagesOfChunk[chunk]!++;
+    this.#pagesOfLane[lane]!++;
+    this.#pages++;
+    if ((this.#sentBefore[word]! & bit) === 0) this.#unsentPages++;
+    if (!isDirtied) return;
+    this.#dirtiedOfChunk[chunk]!++;
+    this.#dirtiedOfLane[lane]!++;
+    this.#dirtiedPages++;
   }
 
   /** Makes the pages of these bits of one word pending. Hot: no allocation. */
@@ -125,7 +153,7 @@ export class PendingPages {
     this.#pagesOfLane[this.#laneOfChunk[chunk]!]! += pages;
     this.#pages += pages;
     this.#unsentPages += popCount(bits & ~this.#sentBefore[word]!);
-    this.#countDirtied(chunk, popCount(bits & this.#dirtied[word]!));
+    this.#countDirtied(chunk, popCount(bits & this.#dirtiedWord(word)));
   }
 
   /** Pending pages of one word no longer are. Hot: no allocation. */
@@ -137,7 +165,7 @@ export class PendingPages {
     this.#pagesOfLane[this.#laneOfChunk[chunk]!]! -= pages;
     this.#pages -= pages;
     this.#unsentPages -= popCount(bits & ~this.#sentBefore[word]!);
-    this.#countDirtied(chunk, -popCount(bits & this.#dirtied[word]!));
+    this.#countDirtied(chunk, -popCount(bits & this.#dirtiedWord(word)));
   }
 
   /** So many pages of a carried chunk joined (or left, when negative) the pending pages of the dirtied group. Hot. */
@@ -192,6 +220,7 @@ export class PendingPages {
   }
 
   #takeFromChunk(chunk: number, from: number, group: PageGroup, out: Uint32Array): void {
+    this.#lookAtChunk(chunk);
     const end = (chunk + 1) * CHUNK_PAGES;
     let page = chunk * CHUNK_PAGES + from;
     while (this.#pagesLeft > 0 && this.#outCount + 2 <= out.length) {
@@ -249,7 +278,7 @@ export class PendingPages {
     const dirtiedPerChunk = new Uint16Array(chunks);
     for (const [i, word] of this.#pending.entries()) {
       perChunk[i >>> 4]! += popCount(word);
-      dirtiedPerChunk[i >>> 4]! += popCount(word & this.#dirtied[i]!);
+      dirtiedPerChunk[i >>> 4]! += popCount(word & this.#dirtiedWord(i));
     }
     const sum = (counts: Iterable<number>): number => [...counts].reduce((total, count) => total + count, 0);
     assert(countSetBits(this.#pending) === this.#pages, 'the pages are counted');

@@ -29,6 +29,7 @@ export class SparedPages {
   readonly #spared: Uint32Array;
   readonly #stale: Uint32Array;
   readonly #stateOfChunk: Uint8Array;
+  #isInUse = false;
   #pages = 0;
   #stalePages = 0;
 
@@ -36,6 +37,11 @@ export class SparedPages {
     this.#spared = new Uint32Array(spanPages / 32);
     this.#stale = new Uint32Array(spanPages / 32);
     this.#stateOfChunk = new Uint8Array(spanPages / 32 / CHUNK_WORDS);
+  }
+
+  /** Whether a page was ever spared or could have been. Hot. */
+  get isInUse(): boolean {
+    return this.#isInUse;
   }
 
   get pages(): number {
@@ -70,11 +76,13 @@ export class SparedPages {
 
   close(chunk: number): void {
     this.#stateOfChunk[chunk] = CLOSED;
+    this.#isInUse = true;
   }
 
   /** The guest is asked about the chunk now. */
   begin(chunk: number): void {
     this.#stateOfChunk[chunk] = READING;
+    this.#isInUse = true;
   }
 
   /** The guest has answered; false when nobody had asked. */
