@@ -9,6 +9,7 @@ import { after, before, test, type TestContext } from 'node:test';
 import { connect as connectTls, createServer as createBareTlsServer, type TLSSocket } from 'node:tls';
 import { describeError } from '../../core/base/errors.ts';
 import { ControlConnection } from './control-connection.ts';
+import { PROTOCOL_VERSION } from '../../core/wire/control-messages.ts';
 import { dialControl, type DialOptions } from './dial.ts';
 import { LinkError } from './errors.ts';
 import type { TlsMaterial } from './identity.ts';
@@ -100,7 +101,7 @@ test('two hosts of one authority exchange hellos and messages', async (t) => {
   assert.equal(beta.peerHello.host, 'alpha');
   assert.deepEqual(alpha.peerHello, {
     type: 'hello',
-    protocolVersion: 1,
+    protocolVersion: PROTOCOL_VERSION,
     features: [],
     software: 'vmferry',
     host: 'beta',
@@ -183,16 +184,16 @@ test('a host that is not trusted is told so by the other side', async (t) => {
 });
 
 test('different versions are named on both sides', async (t) => {
-  const beta = await startBeta(t, { hello: { software: 'vmferry 2.0.0', protocolVersion: 2 } });
-  const both = /speaks version (1|2) .+ speaks version (1|2): run the same release/;
+  const beta = await startBeta(t, { hello: { software: 'vmferry 2.0.0', protocolVersion: 3 } });
+  const both = /speaks version (2|3) .+ speaks version (2|3): run the same release/;
   const error = await rejectsWith('LINK_VERSION', dial(beta.port, { hello: { software: 'vmferry 1.0.0' } }), both);
   assert.match(
     error.message,
-    /^beta \(vmferry 2\.0\.0\) speaks version 2 .+, alpha \(vmferry 1\.0\.0\) speaks version 1/,
+    /^beta \(vmferry 2\.0\.0\) speaks version 3 .+, alpha \(vmferry 1\.0\.0\) speaks version 2/,
   );
   const reason = await beta.refused;
   assert.equal(reason.code, 'LINK_VERSION');
-  assert.match(reason.message, /^alpha \(vmferry 1\.0\.0\) speaks version 1/);
+  assert.match(reason.message, /^alpha \(vmferry 1\.0\.0\) speaks version 2/);
 });
 
 test('a client without a certificate gets nowhere', async (t) => {
@@ -374,7 +375,7 @@ test('the round-trip time is measured', async (t) => {
 test('a peer that stops reading and writing is reported once, and a living one is not', async (t) => {
   const beta = await startBeta(t);
   const socket = await rawAlpha(beta);
-  socket.write(frame('{"type":"hello","protocolVersion":1,"features":[],"software":"x","host":"alpha"}'));
+  socket.write(frame('{"type":"hello","protocolVersion":2,"features":[],"software":"x","host":"alpha"}'));
   const silent = await beta.accepted;
   const living = await pair(t);
   const stalls: string[] = [];
@@ -489,7 +490,7 @@ test('what was sent before a close arrives, then everything ends with one reason
 test('a connection that ends inside a frame is a protocol error', async (t) => {
   const beta = await startBeta(t);
   const socket = await rawAlpha(beta);
-  socket.write(frame('{"type":"hello","protocolVersion":1,"features":[],"software":"x","host":"alpha"}'));
+  socket.write(frame('{"type":"hello","protocolVersion":2,"features":[],"software":"x","host":"alpha"}'));
   const connection = await beta.accepted;
   socket.end(Buffer.from([1, 0, 0]));
   const reason = await connection.closed;
