@@ -1,6 +1,6 @@
 /**
  * What the page table costs per page: naming, in order as every sweep of a feed does it, and at random, which is the worst that
- * memory can do to it; and taking. Budget: 100 ns per named page of a feed.
+ * memory can do to it; and taking. Budget: 100 ns per named page.
  */
 import { PageTable } from '../src/core/pages/page-table.ts';
 import type { PageGroup } from '../src/core/pages/pending-pages.ts';

@@ -96,6 +96,18 @@ for (const { qemu, format, disturbed } of variants) {
       await moreRecords(guest, 5);
     });
 
+    /** A migration whose destination stands still, and another program that took the locks between the two. */
+    const takenInTheGap = async (t: TestContext) => {
+      const watched = await watch(t, 'a', 'b');
+      const { done } = lab.startMigrate(guest, 'a', 'b', ...BRISK);
+      const { destination } = await untilCopying(watched);
+      process.kill(destination, 'SIGSTOP');
+      await watched.free;
+      const other = await openImage(file, format, qemu);
+      t.after(async () => await other.close());
+      return { watched, done, destination, other };
+    };
+
     const onlyDisturbed = disturbed ? test : noTest;
 
     onlyDisturbed(
@@ -123,13 +135,7 @@ for (const { qemu, format, disturbed } of variants) {
     onlyDisturbed(
       'a program that takes them in the gap of the switchover delays the guest, and does not cost it',
       async (t) => {
-        const watched = await watch(t, 'a', 'b');
-        const { done } = lab.startMigrate(guest, 'a', 'b', ...BRISK);
-        const { destination } = await untilCopying(watched);
-        process.kill(destination, 'SIGSTOP');
-        await watched.free;
-        const other = await openImage(file, format, qemu);
-        t.after(async () => await other.close());
+        const { watched, done, destination, other } = await takenInTheGap(t);
         process.kill(destination, 'SIGCONT');
         await sleep(FOREIGN_MS);
         assert.equal(isExclusive(imageUse(destination, file)), false);
@@ -150,13 +156,7 @@ for (const { qemu, format, disturbed } of variants) {
       'a program that takes them in the gap of a switchover that then fails delays the guest, and does not cost it',
       async (t) => {
         const source = await pidThere(lab, 'a', guest.name);
-        const watched = await watch(t, 'a', 'b');
-        const { done } = lab.startMigrate(guest, 'a', 'b', ...BRISK);
-        const { destination } = await untilCopying(watched);
-        process.kill(destination, 'SIGSTOP');
-        await watched.free;
-        const other = await openImage(file, format, qemu);
-        t.after(async () => await other.close());
+        const { watched, done, destination, other } = await takenInTheGap(t);
         process.kill(destination, 'SIGKILL');
         await sleep(FOREIGN_MS);
         assert.equal(isExclusive(imageUse(source, file)), false, 'the guest does not run without its locks');

@@ -107,10 +107,6 @@ export class PendingPages {
     this.#sentBefore[word]! &= ~bits;
   }
 
-  isDirtied(global: number): boolean {
-    return this.#dirtyCounts[global]! > 0;
-  }
-
   /** A page was named again for the first time. Hot: no allocation. */
   becameDirtied(word: number, bit: number): void {
     if ((this.#pending[word]! & bit) !== 0) this.#countDirtied(word >>> 4, 1);
@@ -177,7 +173,7 @@ export class PendingPages {
 
   /**
    * Takes up to maxPages pending pages of a lane and group, going round memory from `cursor`, as pairs [first global page,
-   * page count] in `out` from index `start` on, and returns the index after the last. From here on they count as sent, and
+   * page count] in `out` from index `outStart` on, and returns the index after the last. From here on they count as sent, and
    * the caller must have their content read later than now. A run stays within one 2 MiB chunk, hence within one block and
    * one lane. The cursor to go on from is the end of the last run, `out[n - 2] + out[n - 1]`. Hot: no allocation.
    */

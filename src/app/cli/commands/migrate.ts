@@ -75,7 +75,7 @@ export function addMigrateOptions(command: Command): Command {
       `of strategy mplm, between two dirty syncs (default: ${intervalMs / 1000}s)`,
       durationMs,
     )
-    .option('--verify', 'compare all memory on both sides while the guest is stopped')
+    .option('--verify', 'compare all memory that the guest needs on both sides while it is stopped')
     .option('--pull', 'the guest may run at the destination before all of its pages are there (dsm, postcopy)')
     .option('--no-pull', 'never (default, except for postcopy, which is nothing else)')
     .option(
