@@ -224,31 +224,46 @@ export class PageTable {
       this.#namedPages++;
     }
     if (this.#laneOfChunk[chunk] === NO_LANE) return false;
-    // What is not in use is not looked at: each of these words is a miss of the cache in a large guest.
-    const isHotInUse = this.#hot.isInUse;
-    if (isHotInUse && (this.#hot.word(word) & bit) !== 0) {
+    // The common case by itself, in few words of memory: each is a miss of the cache in a large guest.
+    if (this.#hot.isInUse || this.#spared.isInUse) return this.#nameAmongKinds(global, isZero, known);
+    if ((this.#pending.word(word) & bit) !== 0) return false;
+    if ((this.#pending.sentWord(word) & bit) === 0 && this.#isSkipped(chunk, isZero, known)) return false;
+    this.#pending.addOne(word, bit, known);
+    this.#pendingNamings++;
+    return true;
+  }
+
+  /** Whether a page that was never sent needs nothing, because it is zero at both sides. Hot. */
+  #isSkipped(chunk: number, isZero: boolean, known: boolean): boolean {
+    if (isZero && this.#startsZeroOfChunk[chunk] === 1) {
+      if (!known) this.#skippedZeroPages++;
+      return true;
+    }
+    if (known) this.#skippedZeroPages--;
+    return false;
+  }
+
+  /** The same where pages may be withheld or spared. Hot: no allocation. */
+  #nameAmongKinds(global: number, isZero: boolean, known: boolean): boolean {
+    const word = global >>> 5;
+    const bit = 1 << (global & 31);
+    const chunk = global >>> 9;
+    if ((this.#hot.word(word) & bit) !== 0) {
       this.#hot.stir(global);
       return false;
     }
-    const isHot = isHotInUse && this.#hot.isHot(this.#dirtyCounts[global]!);
+    const isHot = this.#hot.isHot(this.#dirtyCounts[global]!);
     if ((this.#pending.word(word) & bit) !== 0) {
       if (isHot) this.#pending.remove(word, bit);
       if (isHot) this.#hot.add(global);
       return false;
     }
-    const isSparedInUse = this.#spared.isInUse;
-    const isClosed = isSparedInUse && this.#spared.isClosed(chunk);
-    if (isSparedInUse && (this.#spared.word(word) & bit) !== 0) {
+    const isClosed = this.#spared.isClosed(chunk);
+    if ((this.#spared.word(word) & bit) !== 0) {
       if (isClosed) return false;
       // Named after the report began: the guest has written to it since.
       this.#spared.remove(word, bit);
-    } else if ((this.#pending.sentWord(word) & bit) === 0) {
-      if (isZero && this.#startsZeroOfChunk[chunk] === 1) {
-        if (!known) this.#skippedZeroPages++;
-        return false;
-      }
-      if (known) this.#skippedZeroPages--;
-    }
+    } else if ((this.#pending.sentWord(word) & bit) === 0 && this.#isSkipped(chunk, isZero, known)) return false;
     return this.#mustWait(global, isHot, isClosed);
   }
 
