@@ -5,10 +5,14 @@
  * (docs/qemu-stream.md 4.4). After the guest's stop QEMU holds its big lock while it writes, so then it is read as fast
  * as it comes.
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, Socket, type SocketConstructorOpts } from 'node:net';
 import { rmSync } from 'node:fs';
 
+/** As much as the kernel holds of a unix socket's stream. */
+const READ_BYTES = 256 * 1024;
+
 export type FeedSocketHandlers = {
+  /** The bytes are overwritten when it returns. */
   readonly onChunk: (chunk: Uint8Array) => void;
   /** `error` is null when QEMU closed in an orderly way. */
   readonly onClosed: (error: Error | null) => void;
@@ -26,7 +30,7 @@ export class FeedSocket {
     this.#path = path;
     this.#handlers = handlers;
     rmSync(path, { force: true });
-    this.#server = createServer((socket) => this.#accept(socket));
+    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
     this.#server.maxConnections = 1;
   }
 
@@ -60,18 +64,40 @@ export class FeedSocket {
     rmSync(this.#path, { force: true });
   }
 
-  #accept(socket: Socket): void {
+  #accept(accepted: Socket): void {
     if (this.#socket !== null) {
-      socket.destroy();
+      accepted.destroy();
       return;
     }
+    const socket = readInto(accepted, Buffer.allocUnsafeSlow(READ_BYTES), (bytes) => this.#handlers.onChunk(bytes));
     this.#socket = socket;
     this.#server.close();
     let failure: Error | null = null;
-    socket.on('data', (chunk) => this.#handlers.onChunk(chunk));
     socket.on('error', (error) => (failure = error));
     socket.on('close', () => {
       if (!this.#closed) this.#handlers.onClosed(failure);
     });
   }
+}
+
+/**
+ * The same connection, read into one buffer again and again. A stream that allocates each of its chunks needs three times the
+ * processor time for the 1 GiB of a sweep (0.43 instead of 0.13 s), a third of it for collecting them. Node has this for
+ * connections that it opens (`onread`), not for those that it accepts, hence the handle is passed on; should a
+ * future Node not have it there, chunks are allocated.
+ */
+function readInto(accepted: Socket, buffer: Buffer, onBytes: (bytes: Uint8Array) => void): Socket {
+  const owner = accepted as unknown as { _handle: unknown };
+  const handle = owner._handle;
+  if (handle === null || handle === undefined) {
+    accepted.on('data', onBytes);
+    return accepted.resume();
+  }
+  owner._handle = null;
+  const callback = (count: number): boolean => {
+    onBytes(buffer.subarray(0, count));
+    return true;
+  };
+  const options = { handle, readable: true, writable: true, onread: { buffer, callback } };
+  return new Socket(options as unknown as SocketConstructorOpts).resume();
 }
