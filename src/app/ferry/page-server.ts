@@ -23,7 +23,7 @@ import type { ControlConnection } from '../../io/link/control-connection.ts';
 
 /** Below this many content bytes compression costs more time than it saves. */
 const COMPRESS_BYTES_MIN = 2 * PAGE;
-/** As the lanes compress (io/lanes/batch-encoder.ts). */
+/** Fast, because a guest waits for it. */
 const params = {
   [constants.ZSTD_c_compressionLevel]: 1,
   [constants.ZSTD_c_minMatch]: 5,

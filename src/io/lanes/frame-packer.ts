@@ -29,6 +29,7 @@ const RANDOM_BELOW = 1.3 * (LOOKED_AT + LOOKED_AT ** 2 / 256);
 const paramsOf = compressionLevels.map(({ zstd }) => {
   const params: Record<number, number> = { [constants.ZSTD_c_compressionLevel]: zstd?.level ?? 1 };
   if (zstd?.minMatch !== undefined) params[constants.ZSTD_c_minMatch] = zstd.minMatch;
+  if (zstd?.hashLog !== undefined) params[constants.ZSTD_c_hashLog] = zstd.hashLog;
   if (zstd?.targetLength !== undefined) params[constants.ZSTD_c_targetLength] = zstd.targetLength;
   return params;
 });
