@@ -50,7 +50,26 @@ export function run(scale: number): void {
   }
   const ofGroup = table.pendingPages;
   report('take, scattered, of one group', ofGroup, () => (checksum += take('dirtied') + take('neverDirtied')));
+  checksum += nameWithReports(pageCount);
   console.log(`page-table  checksum ${checksum} ${table.takenPages} ${table.takenAgainPages}`);
+}
+
+/** As a migration with pruning does: nothing is decided at the first naming, and half of memory is free in the end. */
+function nameWithReports(pageCount: number): number {
+  const table = new PageTable([{ name: 'pc.ram', pageCount }], 4);
+  const half = new Uint32Array(pageCount / 32).fill(0x5555_5555);
+  table.closeAll();
+  report('name, first sweep, before the guest has answered', pageCount, () => {
+    for (let page = 0; page < pageCount; page++) table.name(page, (page & 3) === 0);
+  });
+  report('apply the answer', pageCount, () => {
+    table.beginReport(0, pageCount);
+    table.applyReport(0, pageCount, half, true);
+  });
+  report('name again, every 2nd page in order, half of them left out', pageCount >>> 1, () => {
+    for (let page = 0; page < pageCount; page += 2) table.name(page, false);
+  });
+  return table.pendingPages;
 }
 
 function report(what: string, pages: number, work: () => void): void {

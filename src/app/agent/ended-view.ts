@@ -17,6 +17,7 @@ export function endedView(report: MigrationReport): MigrationView {
     boundMs: report.switchover?.boundMs ?? null,
     pagesTotal: report.pages.total,
     pagesPending: 0,
+    pagesUndecided: 0,
     dirtyPagesPerSecond: 0,
     wireBytes: report.bytes.wire,
     wireBytesPerSecond: 0,

@@ -36,7 +36,8 @@ function flowText(view: MigrationView): string {
   const dirtied = `${formatBytes(view.dirtyPagesPerSecond * PAGE_BYTES)}/s`;
   const sent = `sent ${formatBytes(view.wireBytes)}`;
   if (view.stage === 'ended') return sent;
-  const left = formatBytes(view.pagesPending * PAGE_BYTES);
+  if (view.wireBytes === 0) return view.pagesUndecided > 0 ? 'asking the guest what it needs' : 'nothing sent yet';
+  const left = formatBytes((view.pagesPending + view.pagesUndecided) * PAGE_BYTES);
   return `sending ${formatRate(view.wireBytesPerSecond)}, dirtied ${dirtied}, left ${left}, ${sent}`;
 }
 

@@ -165,6 +165,7 @@ export class MigrationRecord {
       boundMs: progress?.boundMs ?? null,
       pagesTotal: this.#totals?.pages.total ?? progress?.pagesTotal ?? 0,
       pagesPending: progress?.pagesPending ?? 0,
+      pagesUndecided: progress?.pagesUndecided ?? 0,
       dirtyPagesPerSecond: progress?.dirtyPagesPerSecond ?? 0,
       wireBytes: this.#totals?.bytes.wire ?? progress?.wireBytes ?? 0,
       wireBytesPerSecond: progress?.wireBytesPerSecond ?? 0,

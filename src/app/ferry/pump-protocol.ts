@@ -50,6 +50,7 @@ export type PumpProgress = {
   readonly boundMs: number | null;
   readonly pagesTotal: number;
   readonly pagesPending: number;
+  readonly pagesUndecided: number;
   readonly dirtyPagesPerSecond: number;
   readonly wireBytes: number;
   readonly wireBytesPerSecond: number;

@@ -347,7 +347,7 @@ export class Pump implements VmStreamSink {
 
   #progress(nowMs: number): PumpProgress {
     const snapshot = this.#scheduler.snapshot(nowMs);
-    const { directory, progress, timeToGoMs, round, boundMs, pagesPending } = snapshot;
+    const { directory, progress, timeToGoMs, round, boundMs, pagesPending, pagesUndecided } = snapshot;
     const { dirtyPagesPerSecond, wireBytes, wireBytesPerSecond } = snapshot;
     return {
       pagesTotal: snapshot.pages.total,
@@ -356,6 +356,7 @@ export class Pump implements VmStreamSink {
       round,
       boundMs,
       pagesPending,
+      pagesUndecided,
       dirtyPagesPerSecond,
       wireBytes,
       wireBytesPerSecond,

@@ -146,6 +146,7 @@ export const migrationViewSchema = z.object({
   boundMs: millis.nullable(),
   pagesTotal: count,
   pagesPending: count,
+  pagesUndecided: count,
   dirtyPagesPerSecond: z.number().min(0),
   wireBytes: count,
   wireBytesPerSecond: z.number().min(0),

@@ -3,7 +3,13 @@ import type { MigrationReport, MigrationView } from '../model/migration.ts';
 
 const names = { id: 'm1', vm: 'web', source: 'host-a', destination: 'host-b' };
 const times = { elapsedMs: 1200, progress: 0.4, timeToGoMs: 1800, round: 1, boundMs: null };
-const flow = { pagesTotal: 262_144, pagesPending: 100_000, dirtyPagesPerSecond: 5000, wireBytes: 80_000_000 };
+const flow = {
+  pagesTotal: 262_144,
+  pagesPending: 100_000,
+  pagesUndecided: 0,
+  dirtyPagesPerSecond: 5000,
+  wireBytes: 80_000_000,
+};
 
 export function sampleView(change: Partial<MigrationView> = {}): MigrationView {
   const base = { ...names, ...times, ...flow, wireBytesPerSecond: 110_000_000, directory: null };

@@ -170,6 +170,8 @@ export type MigrationView = {
   readonly boundMs: number | null;
   readonly pagesTotal: number;
   readonly pagesPending: number;
+  /** The guest has not said yet whether it needs them. */
+  readonly pagesUndecided: number;
   readonly dirtyPagesPerSecond: number;
   readonly wireBytes: number;
   readonly wireBytesPerSecond: number;

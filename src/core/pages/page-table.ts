@@ -85,6 +85,11 @@ export class PageTable {
     return this.#spared.pages;
   }
 
+  /** Of sparedPages, those of which the guest has not said yet whether it needs them. Not for every page. */
+  undecidedPages(): number {
+    return this.#spared.isInUse ? this.#spared.undecidedPages() : 0;
+  }
+
   /** Of sparedPages, those that takeZeroRuns still has to hand out. */
   get stalePages(): number {
     return this.#spared.stalePages;

@@ -101,6 +101,17 @@ export class SparedPages {
     }
   }
 
+  /** Pages of which the guest has not said yet whether it needs them. Walks over all chunks. */
+  undecidedPages(): number {
+    let pages = 0;
+    for (const [chunk, state] of this.#stateOfChunk.entries()) {
+      if (state !== CLOSED && state !== READING) continue;
+      for (let word = chunk * CHUNK_WORDS; word < (chunk + 1) * CHUNK_WORDS; word++)
+        pages += popCount(this.#spared[word]!);
+    }
+    return pages;
+  }
+
   word(word: number): number {
     return this.#spared[word]!;
   }

@@ -79,6 +79,11 @@ export class Pruning {
     return this.#state === 'idle' && !this.#isProof;
   }
 
+  /** How much there is to send is not known before the first pass is through. */
+  get isLearning(): boolean {
+    return this.#state === 'waiting' || (this.#state === 'pass' && this.#isFirst);
+  }
+
   /** How long the last pass took; 0 before. */
   get passMs(): number {
     return this.#passMs;

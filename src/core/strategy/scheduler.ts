@@ -22,7 +22,8 @@ import { DirtyHistory } from './dirty-history.ts';
 import { FeedRegulator, type FeedHold, type FeedPhase } from './feed-regulator.ts';
 import * as limits from './limits.ts';
 import { LinkWindow } from './link-window.ts';
-import { Progress, timeToGoMs, type Work } from './progress.ts';
+import { Progress, timeToGoMs } from './progress.ts';
+import { remainingWork } from './remaining-work.ts';
 import { pageDirectory } from './page-directory.ts';
 import { Pruning, type ReportOrder } from './pruning.ts';
 import { RoundLog } from './round-log.ts';
@@ -75,12 +76,15 @@ export type Orders = {
 export type SchedulerSnapshot = {
   /** 0 to 0.99, never decreasing. */
   readonly progress: number;
-  readonly timeToGoMs: number;
+  /** Null before a rate is known. */
+  readonly timeToGoMs: number | null;
   readonly round: number;
   readonly rounds: readonly RoundReport[];
   readonly pages: PageCounts;
   readonly directory: PageDirectory;
   readonly pagesPending: number;
+  /** Named, but the guest has not said yet whether it needs them. */
+  readonly pagesUndecided: number;
   readonly pagesInFlight: number;
   readonly dirtyPagesPerSecond: number;
   readonly wireBytes: number;
@@ -310,12 +314,16 @@ export class Scheduler {
   }
 
   snapshot(nowMs: number): SchedulerSnapshot {
-    const work = this.#work();
+    const work = remainingWork(this.#table, this.#link, {
+      isFirstSweep: this.#feed.phase === 'first',
+      dirtyPagesPerSecond: this.#guest === 'stopped' ? 0 : this.#dirtyPagesPerSecond,
+      fixedMs: this.#fixedDowntimeMs + (this.#guest === 'running' ? limits.STOP_DELAY_MS : 0),
+    });
     const rounds = this.#log.reports();
     const zero = Math.min(this.#table.totalPages, this.#table.skippedZeroPages + this.#zeroPages);
     return {
       progress: this.#progress.update(work),
-      timeToGoMs: timeToGoMs(work),
+      timeToGoMs: this.#link.isMeasured ? timeToGoMs(work) : null,
       round: this.#hasClosedRounds ? rounds.length : rounds.length + 1,
       rounds,
       pages: {
@@ -330,6 +338,7 @@ export class Scheduler {
       },
       directory: pageDirectory(this.#table, this.#link.inFlightPages),
       pagesPending: this.#waitingPages,
+      pagesUndecided: this.#table.undecidedPages(),
       pagesInFlight: this.#link.inFlightPages,
       dirtyPagesPerSecond: this.#dirtyPagesPerSecond,
       wireBytes: this.#wireBytes,
@@ -402,7 +411,7 @@ export class Scheduler {
   #keepBound(nowMs: number): void {
     if (this.#guest !== 'running') return;
     const firstSweepEnded = this.#feed.phase !== 'first';
-    if (this.#link.isMeasured && this.#bound.isDue(firstSweepEnded, nowMs)) {
+    if (this.#link.isMeasured && !this.#pruning.isLearning && this.#bound.isDue(firstSweepEnded, nowMs)) {
       this.#bound.promise(this.#boundFacts(nowMs), nowMs);
     }
     if (firstSweepEnded) this.#consider(this.#moment('sending', nowMs), nowMs);
@@ -489,20 +498,5 @@ export class Scheduler {
     const unsent = Math.max(0, this.#backlogPages() - limits.STOP_DELAY_MS * this.#link.pagesPerMs);
     const sinceSyncMs = nowMs - this.#feed.freshSinceMs + limits.STOP_DELAY_MS;
     return Math.min(this.#table.totalPages, unsent + this.#dirty.expectedPages(sinceSyncMs));
-  }
-
-  #work(): Work {
-    const { totalPages, namedPages, pendingNamings, takenPages } = this.#table;
-    // Of what the first sweep has not named yet, as much is taken to have content as of what it has.
-    const unnamed = this.#feed.phase === 'first' ? totalPages - namedPages : 0;
-    const contentShare = namedPages === 0 ? 1 : Math.min(1, pendingNamings / namedPages);
-    const stoppingMs = this.#guest === 'running' ? limits.STOP_DELAY_MS : 0;
-    return {
-      donePages: takenPages - this.#link.inFlightPages,
-      leftPages: this.#backlogPages() + unnamed * contentShare,
-      dirtyPagesPerSecond: this.#guest === 'stopped' ? 0 : this.#dirtyPagesPerSecond,
-      pagesPerMs: this.#link.pagesPerMs,
-      fixedMs: this.#fixedDowntimeMs + stoppingMs,
-    };
   }
 }
