@@ -100,7 +100,7 @@ export class Host implements FerryHost {
       );
     }
     try {
-      return await this.#parts.vms.prepareIncoming(request.spec, request.machine, migrationId);
+      return await this.#parts.vms.prepareIncoming(request);
     } catch (error) {
       this.#drop(migrationId);
       throw error;

@@ -67,6 +67,10 @@ export class FakeQemu implements QemuPort {
     return this.inspection;
   }
 
+  foundAgain(): void {
+    // Nothing of it speaks.
+  }
+
   isAlive({ pid }: { readonly pid: number }): boolean {
     return this.alive.has(pid);
   }

@@ -64,11 +64,16 @@ export class DestinationSession {
 
   constructor(parts: DestinationSessionParts, first: DestinationStep, connection: ControlConnection | null) {
     this.#parts = parts;
+    const facts = { migration: parts.migrationId, vm: parts.vm };
     this.#guest = new IncomingGuest(parts, {
       failed: (error) => this.#tell({ type: 'failed', cause: causeOf(error) }),
       qemuGone: () => this.#tell({ type: 'qemuGone' }),
       pagesPulled: () => this.#tell({ type: 'pagesPulled' }),
-      trouble: (text) => parts.log.warn('migration.commit', text, { migration: parts.migrationId, vm: parts.vm }),
+      trouble: (text) => parts.log.warn('migration.commit', text, facts),
+      pullRecovered: (missingPages) => {
+        const text = `QEMU takes pages again; ${missingPages} are missing`;
+        parts.log.info('migration.commit', text, { ...facts, missingPages });
+      },
     });
     this.#driver = new MachineDriver(first.state, stepDestination, {
       run: (effect) => this.#run(effect),
@@ -202,7 +207,7 @@ export class DestinationSession {
         this.#tellActive(effect.pulling);
         return;
       case 'pullPages':
-        return await this.#guest.resumePull(this.#connection);
+        return await this.#guest.resumePull(() => this.#connection);
       case 'tellGone':
         this.#connection?.post({ type: 'gone', migrationId: this.migrationId, mayHaveRun: effect.mayHaveRun });
         return;
@@ -261,7 +266,7 @@ export class DestinationSession {
     let tries = 0;
     while (this.stateName === 'committed') {
       try {
-        await this.#guest.run();
+        await this.#guest.run(() => this.#connection);
         this.#resumeMs = performance.now() - startedAtMs;
         return this.#tell({ type: 'guestRunning', pulling: this.#guest.isPulling });
       } catch (error) {

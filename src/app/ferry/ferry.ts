@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../core/base/errors.ts';
 import { recoverDestination, recoverSource, answerFromRecords, type History } from '../../core/machine/recovery.ts';
 import type { DestinationRecord, SourceRecord } from '../../core/machine/records.ts';
+import type { ObservedDestination } from '../../core/machine/destination-states.ts';
 import type { ObservedSource } from '../../core/machine/source-states.ts';
 import { startDestination } from '../../core/machine/destination-machine.ts';
 import { startSource } from '../../core/machine/source-machine.ts';
@@ -21,6 +22,7 @@ import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
+import { isAlive } from '../../io/qemu/process.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { DestinationSession } from './destination-session.ts';
 import { FerryError } from './errors.ts';
@@ -274,8 +276,7 @@ export class Ferry {
     if (reserved === undefined) throw new FerryError('FERRY_JOURNAL', `Migration ${migrationId} has no beginning`);
     const { vm, peer } = reserved.data;
     const incoming = this.#host.findIncoming(migrationId) ?? this.#host.findVm(vm);
-    const observed = incoming === null ? 'gone' : await observeOnce(incoming);
-    const qemu = observed === 'running' || observed === 'gone' ? observed : 'paused';
+    const qemu = incoming === null ? 'gone' : await observeIncoming(incoming, records);
     const parts = { ...this.#common(), migrationId, vm, peer, reserve: null };
     this.#keepDestination(new DestinationSession(parts, recoverDestination(records, { qemu }), null));
   }
@@ -289,6 +290,17 @@ async function observeOnce(vm: LocalVm): Promise<ObservedSource> {
   } finally {
     qemu.close();
   }
+}
+
+/**
+ * A QEMU that waits for a page may answer no monitor until it gets one, and whether its guest runs makes no difference behind
+ * the commit: `cont` may be given twice.
+ */
+async function observeIncoming(vm: LocalVm, records: readonly DestinationRecord[]): Promise<ObservedDestination> {
+  const pulls = records.some((record) => record.type === 'prepared' && record.data.pull);
+  if (pulls && records.some((record) => record.type === 'committed')) return isAlive(vm) ? 'paused' : 'gone';
+  const observed = await observeOnce(vm);
+  return observed === 'running' || observed === 'gone' ? observed : 'paused';
 }
 
 /** Names a QEMU process for ever. */
