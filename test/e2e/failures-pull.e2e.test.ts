@@ -11,6 +11,7 @@ import { assertHolds, assertHoldsNothing } from '../support/image-locks.ts';
 import { makeLogDisk } from '../support/storage-servers.ts';
 import { labCutLink } from '../../src/app/lab/lab.ts';
 import { useScene } from '../support/failure-scene.ts';
+import type { MigrationReport, MigrationView } from '../../src/core/model/migration.ts';
 import type { Attempt, FailureScene } from '../support/failure-scene.ts';
 import { qemuPids, runState, until } from '../support/outside-view.ts';
 
@@ -149,6 +150,50 @@ describe('in the pull phase', () => {
     await scene.lab.ok(scene.there, 'vm', 'stop', scene.guest.name, '--force');
   });
 
+  test('the whole source is lost and its agent comes back: both hosts say that pages are lost', async () => {
+    await scene.ready();
+    const attempt = await pulling(scene);
+    const id = await loseSource(scene, attempt);
+    await scene.restartAgent('here');
+    await assertLostReport(scene, id);
+    const shown = await until('the source reports', async () => {
+      const { stdout } = await scene.lab.cli(scene.here, 'show', id, '--json');
+      const answer = JSON.parse(stdout) as { outcome: string | null; guest?: string; code?: string };
+      return answer.outcome === null ? null : answer;
+    });
+    assert.deepEqual([shown.outcome, shown.guest, shown.code], ['failed', 'lost', 'FERRY_PAGES_LOST']);
+    await scene.lab.ok(scene.there, 'vm', 'stop', scene.guest.name, '--force');
+  });
+
+  test('the whole source is lost for good: status names it, and a person gives the guest up', async (t) => {
+    await scene.ready();
+    const { lab, there, guest, here } = scene;
+    const attempt = await pulling(scene);
+    const id = (await lab.ok<{ migrations: { id: string }[] }>(there, 'status')).migrations[0]?.id ?? 'none';
+    const early = await lab.refused(4, there, 'resolve', id, 'discard');
+    assert.match(early.message, /is connected: nothing is to be given up/);
+    await loseSource(scene, attempt);
+    const view = await until('the destination misses it', async () => {
+      const found = (await lab.ok<{ migrations: MigrationView[] }>(there, 'status')).migrations[0];
+      return found?.reason?.includes(`needs host "${here}"`) === true ? found : null;
+    });
+    t.diagnostic(view.reason ?? '');
+    assert.match(
+      view.reason ?? '',
+      /[1-9]\d* of its pages are there \(.*[1-9]\d* pages in GiB 0\).*resolve \S+ discard/,
+    );
+    assert.equal(view.directory?.missing, view.pagesPending);
+    assert.match((await lab.refused(4, there, 'resolve', id, 'run')).message, /"discard" is the only word/);
+    await lab.ok(there, 'resolve', id, 'discard');
+    await assertLostReport(scene, id);
+    await lab.ok(there, 'vm', 'stop', guest.name, '--force');
+    await lab.ok(there, 'resolve', id, 'discard');
+    await until('it is forgotten', async () => {
+      return (await lab.ok<{ migrations: object[] }>(there, 'status')).migrations.length === 0;
+    });
+    assert.ok((await lab.history(there)).some((report) => report.id === id && report.guest === 'lost'));
+  });
+
   test('the QEMU of the destination is killed: the source is told that the guest is gone', async () => {
     await scene.ready();
     const attempt = await pulling(scene);
@@ -168,6 +213,31 @@ async function pulling(scene: FailureScene): Promise<Attempt> {
   await attempt.sourceIs('serving');
   await attempt.destinationIs('pulling');
   return attempt;
+}
+
+/** Kills agent and QEMU of the source; returns the migration's id. */
+async function loseSource(scene: FailureScene, attempt: Attempt): Promise<string> {
+  const { lab, here, there } = scene;
+  const qemus = qemuPids(lab, here);
+  const { migrations } = await lab.ok<{ migrations: { id: string }[] }>(there, 'status');
+  scene.signalAgent('here', 'SIGKILL');
+  for (const pid of qemus) process.kill(pid, 'SIGKILL');
+  scene.assertSaid(await attempt.done, 8, /vmferry show/);
+  return migrations[0]?.id ?? assert.fail('the destination lists what it pulls');
+}
+
+/** What the destination says of a guest whose other pages will never come. */
+async function assertLostReport(scene: FailureScene, id: string): Promise<void> {
+  const { lab, there } = scene;
+  const report = await until('the destination reports', async () => {
+    const { stdout } = await lab.cli(there, 'show', id, '--json');
+    const answer = JSON.parse(stdout) as MigrationReport | { stage: string };
+    return 'guest' in answer ? answer : null;
+  });
+  assert.deepEqual([report.outcome, report.guest, report.code], ['failed', 'lost', 'FERRY_PAGES_LOST']);
+  const lost = Number(/([1-9]\d*) pages of VM "g\d+" never came \(.*pages in GiB 0/.exec(report.reason)?.[1] ?? 0);
+  assert.ok(lost > 0 && lost < report.pages.total, report.reason);
+  assert.ok((report.pages.pulled ?? -1) >= 0);
 }
 
 async function assertMovedWhole(scene: FailureScene, attempt: Attempt): Promise<void> {

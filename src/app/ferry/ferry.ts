@@ -18,6 +18,7 @@ import type { ObservedSource } from '../../core/machine/source-states.ts';
 import { startDestination } from '../../core/machine/destination-machine.ts';
 import { startSource } from '../../core/machine/source-machine.ts';
 import { defaultLanes, defaultMigrationOptions, hasPullPhase } from '../../core/model/migration.ts';
+import type { MigrationView } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
@@ -129,6 +130,11 @@ export class Ferry {
       if (session !== null) session.receive(message, attachment);
       else void connection.fail('UNKNOWN_MIGRATION', `Host "${this.#host.name}" knows no such migration`);
     });
+  }
+
+  /** Migrations to here whose guest still needs the other host, or lost it. */
+  arrivals(): MigrationView[] {
+    return [...this.#destinations.values()].flatMap((session) => session.arrivalView() ?? []);
   }
 
   /** A person's word about a migration in doubt or stranded. Throws FerryError when there is no such migration. */

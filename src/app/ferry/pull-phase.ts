@@ -15,10 +15,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../core/base/errors.ts';
 import type { PullReport } from '../../core/model/migration.ts';
 import { layOutBlocks, type TableBlock } from '../../core/pages/block-layout.ts';
+import { describeMissing } from '../../core/pages/missing-summary.ts';
+import { PullLedger } from '../../core/pages/pull-ledger.ts';
 import { PAGES_MAX } from '../../core/pages/limits.ts';
 import { postcopyDiscards, postcopyEnd, postcopyPackage } from '../../core/vmstream/postcopy-writer.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
-import { decodePullRuns, encodePullRuns } from '../../core/wire/pull-codec.ts';
+import { decodePullRuns, encodePullRuns, pullRunsPages } from '../../core/wire/pull-codec.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { endPull } from '../../io/qemu/migration-control.ts';
 import { QmpError } from '../../io/qemu/errors.ts';
@@ -92,8 +94,24 @@ export class PullPhase {
     return this.#isComplete;
   }
 
+  /** Before a new agent has heard of QEMU what came meanwhile, all that was missing once counts. */
   get missingPages(): number {
-    return this.#puller?.missingPages ?? 0;
+    return this.#puller?.missingPages ?? this.leftPages;
+  }
+
+  /** What was missing at the switchover. */
+  get leftPages(): number {
+    return pullRunsPages(this.#pages.runs);
+  }
+
+  get totalPages(): number {
+    return this.#blocks.reduce((sum, { pageCount }) => sum + pageCount, 0);
+  }
+
+  /** For people: how many pages are missing in which part of the guest's memory. */
+  whereMissing(): string {
+    const known = this.#puller ?? new PullLedger(this.#spanPages, this.#pages.runs);
+    return describeMissing(this.#blocks, (page) => known.isMissing(page));
   }
 
   report(): PullReport | null {
@@ -207,11 +225,15 @@ export class PullPhase {
     return { onRequest: (request) => this.fault(request), onBroken: () => void this.recover() };
   }
 
-  #startPuller(runs: Uint32Array): void {
+  get #spanPages(): number {
     const last = this.#blocks.at(-1);
+    return last === undefined ? 0 : last.firstPage + last.pageCount;
+  }
+
+  #startPuller(runs: Uint32Array): void {
     this.#puller = new PagePuller({
       blocks: this.#blocks,
-      spanPages: last === undefined ? 0 : last.firstPage + last.pageCount,
+      spanPages: this.#spanPages,
       ramSectionId: this.#pages.ramSectionId,
       runs,
       write: async (bytes) => await this.#stream?.write(bytes),
