@@ -28,12 +28,12 @@ test('the page directory counts every page once, in pre-copy and in the pull pha
   const { child, done } = lab.startMigrate(guest, 'a', 'b', '--strategy', 'dsm', '--pull', '--max-bandwidth', '80mbit');
   let id = '';
   child.stderr?.on('data', (chunk: string) => (id ||= /"id":"([^"]+)"/.exec(chunk)?.[1] ?? ''));
-  let ended = false;
-  void done.then(() => (ended = true));
+  const ended = { yet: false };
+  void done.then(() => (ended.yet = true));
   const views: MigrationView[] = [];
   const texts: string[] = [];
   const fromThere: MigrationView[] = [];
-  while (!ended) {
+  while (!ended.yet) {
     await sleep(100);
     if (id === '') continue;
     const seen = await lab.ok<MigrationView | MigrationReport>('a', 'show', id, '--pages');
