@@ -66,19 +66,8 @@ describe('before the commit', () => {
   });
 });
 
-describe('in the pull phase', () => {
-  const scene = useScene();
-
-  test('the link is cut and joined again: the guest goes on pulling', async () => {
-    await scene.ready();
-    const attempt = await pulling(scene);
-    await labCutLink(true, scene.lab.name);
-    await sleep(4000);
-    assert.notEqual(await runState(scene.lab, scene.here, scene.guest.name), 'running');
-    await labCutLink(false, scene.lab.name);
-    await assertMovedWhole(scene, attempt);
-    await scene.assertMovesNow();
-  });
+describe('in the pull phase of a guest that writes hard', () => {
+  const scene = useScene({}, () => ({ writer: { set: '64M', rate: '40M', pattern: 'random' } }));
 
   /** A guest's CPU that waits for a page may hold QEMU's lock: the new agent has to do without QEMU's main loop. */
   for (const restMs of [0, 1500]) {
@@ -101,6 +90,21 @@ describe('in the pull phase', () => {
       await scene.assertMovesNow();
     });
   }
+});
+
+describe('in the pull phase', () => {
+  const scene = useScene();
+
+  test('the link is cut and joined again: the guest goes on pulling', async () => {
+    await scene.ready();
+    const attempt = await pulling(scene);
+    await labCutLink(true, scene.lab.name);
+    await sleep(4000);
+    assert.notEqual(await runState(scene.lab, scene.here, scene.guest.name), 'running');
+    await labCutLink(false, scene.lab.name);
+    await assertMovedWhole(scene, attempt);
+    await scene.assertMovesNow();
+  });
 
   test("the destination's agent is killed before it heard of the commit", async () => {
     await scene.ready();
