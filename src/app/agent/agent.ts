@@ -86,7 +86,7 @@ async function assemble(config: AgentConfig, parts: AgentParts, frame: Frame): P
     () => performance.now(),
   );
   const admission = { host: config.name, qemu, qemuImg: config.qemu.img, accelerator: config.accelerator };
-  const host = hostOf(config, parts.tls, { vms, reservations, admission, log });
+  const host = hostOf(config, parts.tls, { vms, reservations, admission, history, log });
   const peers = Object.keys(config.peers);
   const migrations = new Migrations({ host, peers, vms, history, ferry: parts.ferry, log });
   const service = parts.peerService(host);

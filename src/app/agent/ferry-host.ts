@@ -3,11 +3,13 @@
  * checks and the machines.
  */
 import { ApiError } from '../../core/api/errors.ts';
+import type { MigrationReport } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import type { FerryHost, LocalVm, Peer, ReservationRequest, TlsIdentity } from '../ferry/ports.ts';
 import { checkAdmission } from './admission.ts';
 import type { AdmissionParts } from './admission.ts';
+import type { History } from './history.ts';
 import type { Need, Reservations } from './reservations.ts';
 import type { Vms } from './vms.ts';
 
@@ -18,6 +20,7 @@ export type HostParts = {
   readonly vms: Vms;
   readonly reservations: Reservations;
   readonly admission: AdmissionParts;
+  readonly history: History;
   readonly log: Logger;
 };
 
@@ -100,7 +103,7 @@ export class Host implements FerryHost {
       );
     }
     try {
-      return await this.#parts.vms.prepareIncoming(request.spec, request.machine, migrationId);
+      return await this.#parts.vms.prepareIncoming(request);
     } catch (error) {
       this.#drop(migrationId);
       throw error;
@@ -125,6 +128,11 @@ export class Host implements FerryHost {
     this.#drop(migrationId);
     if (name !== null) this.#parts.log.info('vm.started', `VM "${name}" runs here now`, { vm: name, migrationId });
     await Promise.resolve();
+  }
+
+  arrivalLost(report: MigrationReport): void {
+    const { history } = this.#parts;
+    if (history.find(report.id) === null) history.add(report);
   }
 
   #drop(migrationId: string): void {

@@ -27,6 +27,8 @@ export type FerryPort = {
   preflight(host: FerryHost, request: MigrationRequest): Promise<Problem[]>;
   /** What an earlier run of the agent left undone and is being settled. */
   recovered(): readonly RunningMigration[];
+  /** Migrations to here whose guest still needs the other host, or lost it: for people. */
+  arrivals(): readonly MigrationView[];
   /** A person's word about a migration in doubt, on either side of it. Throws FerryError when there is no such one. */
   resolve(migrationId: string, word: ResolveWord): void;
 };
@@ -86,7 +88,7 @@ export class Migrations {
   }
 
   list(): MigrationView[] {
-    return [...this.#running.values()].map(({ migration }) => migration.view());
+    return [...[...this.#running.values()].map(({ migration }) => migration.view()), ...this.#parts.ferry.arrivals()];
   }
 
   /** Throws ApiError MIGRATION_UNKNOWN. */
@@ -94,6 +96,8 @@ export class Migrations {
     const running = this.#running.get(id);
     if (running !== undefined) return { view: running.migration.view(), report: null } as MigrationState;
     const report = this.#parts.history.find(id);
+    const arrival = this.#parts.ferry.arrivals().find((view) => view.id === id);
+    if (arrival !== undefined) return { view: arrival, report } as MigrationState;
     if (report === null) throw new ApiError('MIGRATION_UNKNOWN', `There is no migration ${id} on this host.`, { id });
     return { view: endedView(report), report } as MigrationState;
   }

@@ -7,12 +7,13 @@ import type { VmSpec } from '../../core/model/vm.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { buildCommandLine, tapNameOf } from '../../io/qemu/command-line.ts';
 import { probeKvm, probeQemu } from '../../io/qemu/probe.ts';
-import { identify, isAlive, startQemu, terminate, waitForEnd } from '../../io/qemu/process.ts';
+import { identify, isAlive, startQemu, terminate, waitForEnd, type QemuProcess } from '../../io/qemu/process.ts';
 import { QmpClient } from '../../io/qemu/qmp-client.ts';
 import type { RunState } from '../../io/qemu/qmp-types.ts';
 import { createTap, deleteTap } from '../../io/qemu/tap.ts';
 import { userfaultfdWorks } from '../../io/qemu/userfaultfd.ts';
 import { holdsUnixSocket } from '../../io/qemu/unix-listener.ts';
+import { hasStandingMonitor, makeStandingMonitor, standingMonitorOf } from '../../io/qemu/standing-monitor.ts';
 import { formatVersion } from '../../io/qemu/version.ts';
 import { MONITOR_TIMEOUT_MS, QUIT_TIMEOUT_MS } from './limits.ts';
 import type {
@@ -77,18 +78,21 @@ export class QemuDriver implements QemuPort {
   }
 
   async start(request: QemuStart, signal?: AbortSignal): Promise<RunningQemu> {
-    const { runFolder, incoming } = request;
+    const { runFolder, incoming, pull } = request;
     const { machines } = await this.facts();
     const wanted = request.spec.machine;
     const machine = machines.find(({ name, alias }) => name === wanted || alias === wanted)?.name ?? wanted;
     const accelerator = await this.#acceleratorFor(request.spec);
     const spec = { ...request.spec, machine };
-    const commandLine = buildCommandLine(spec, { binary: this.#options.binary, runFolder, accelerator, incoming });
+    const host = { binary: this.#options.binary, runFolder, accelerator, incoming, standingMonitor: pull };
+    const commandLine = buildCommandLine(spec, host);
     try {
       for (const tap of commandLine.taps) await createTap(tap, signal);
+      if (pull) await makeStandingMonitor(runFolder);
       const { process, qmp } = await startQemu({ vm: spec.name, commandLine, ...(signal !== undefined && { signal }) });
       const qemuVersion = formatVersion(qmp.version);
       qmp.close();
+      if (pull) await this.#openStandingMonitor(spec.name, runFolder, process);
       const { qmpSocket, agentSocket } = commandLine.paths;
       const qgaPath = spec.guestAgent ? agentSocket : null;
       return { ...process, qmpPath: qmpSocket, qgaPath, machine, qemuVersion, accelerator };
@@ -118,6 +122,15 @@ export class QemuDriver implements QemuPort {
       vcpus: cpus.length,
       memoryBytes: memory['base-memory'] + (memory['plugged-memory'] ?? 0),
     };
+  }
+
+  foundAgain(vm: string, runFolder: string): void {
+    if (!hasStandingMonitor(runFolder)) return;
+    try {
+      standingMonitorOf(vm, runFolder);
+    } catch (error) {
+      this.#options.log.warn('qemu.monitor', `The standing monitor of VM "${vm}" cannot be read`, { vm, error });
+    }
   }
 
   isAlive(process: { readonly pid: number; readonly startTicks: number }): boolean {
@@ -164,6 +177,16 @@ export class QemuDriver implements QemuPort {
   async cleanUp(spec: VmSpec): Promise<void> {
     for (const [index, network] of spec.networks.entries()) {
       if (network.type === 'tap') await deleteTap(tapNameOf(spec.name, index));
+    }
+  }
+
+  /** A guest that pulls needs it: a QEMU without one is ended. */
+  async #openStandingMonitor(vm: string, runFolder: string, process: QemuProcess): Promise<void> {
+    try {
+      await standingMonitorOf(vm, runFolder).negotiate();
+    } catch (error) {
+      await terminate(process);
+      throw error;
     }
   }
 

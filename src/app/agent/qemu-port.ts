@@ -29,6 +29,8 @@ export type QemuStart = {
   readonly spec: VmSpec;
   readonly runFolder: string;
   readonly incoming: boolean;
+  /** The guest may run before all of its pages are there: QEMU gets a monitor that outlives the agent. */
+  readonly pull: boolean;
 };
 
 /** A QEMU that someone else started, as its monitor describes it. */
@@ -53,6 +55,8 @@ export type QemuPort = {
   start(request: QemuStart, signal?: AbortSignal): Promise<RunningQemu>;
   /** Finds out who serves a monitor that someone else made. Refuses a guest agent's socket that is not that QEMU's. */
   inspect(place: MonitorPlace, qgaPath: string | null): Promise<QemuInspection>;
+  /** A QEMU that an earlier agent started lives on: what it says unasked is read from now on. */
+  foundAgain(vm: string, runFolder: string): void;
   isAlive(process: { readonly pid: number; readonly startTicks: number }): boolean;
   guestState(place: MonitorPlace): Promise<GuestState>;
   /** Presses the guest's power button (ACPI). */

@@ -39,6 +39,7 @@ export async function runAgent(configFile: string): Promise<void> {
       start: (_host, request) => ferryOf(service).start(request),
       preflight: async (_host, request) => await ferryOf(service).preflight(request),
       recovered: () => ferryOf(service).recovered,
+      arrivals: () => ferryOf(service).arrivals(),
       resolve: (migrationId, word) => ferryOf(service).resolve(migrationId, word),
     },
     peerService: (host) => (service = new FerryService(config, host, log, version)),

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sampleReport, sampleView } from '../../core/api/testing.ts';
-import type { MigrationOptions, MigrationReport, Outcome } from '../../core/model/migration.ts';
+import type { MigrationOptions, MigrationReport, MigrationView, Outcome } from '../../core/model/migration.ts';
 import { vmSpecSchema } from '../../core/model/vm.ts';
 import type { Problem, VmSpec } from '../../core/model/vm.ts';
 import { silentLogger } from '../../io/log/logger.ts';
@@ -67,6 +67,10 @@ export class FakeQemu implements QemuPort {
     return this.inspection;
   }
 
+  foundAgain(): void {
+    // Nothing of it speaks.
+  }
+
   isAlive({ pid }: { readonly pid: number }): boolean {
     return this.alive.has(pid);
   }
@@ -100,6 +104,7 @@ export class FakeFerry implements FerryPort {
   problems: Problem[] = [];
   tooLate = false;
   leftUndone: { id: string; vm: string }[] = [];
+  arriving: MigrationView[] = [];
   readonly resolved: string[] = [];
   readonly options: MigrationOptions[] = [];
   readonly running: { id: string; end: (outcome: Outcome, change?: Partial<MigrationReport>) => Promise<void> }[] = [];
@@ -116,6 +121,10 @@ export class FakeFerry implements FerryPort {
 
   recovered(): readonly RunningMigration[] {
     return this.leftUndone.map(({ id, vm }) => this.#run(id, vm, async () => undefined));
+  }
+
+  arrivals(): readonly MigrationView[] {
+    return this.arriving;
   }
 
   resolve(migrationId: string, word: string): void {

@@ -12,7 +12,7 @@ import { ApiError } from '../../core/api/errors.ts';
 import { describeError } from '../../core/base/errors.ts';
 import type { VmSpec, VmState, VmView } from '../../core/model/vm.ts';
 import type { Logger } from '../../io/log/logger.ts';
-import type { LocalVm } from '../ferry/ports.ts';
+import type { LocalVm, ReservationRequest } from '../ferry/ports.ts';
 import type { History } from './history.ts';
 import { VMS_MAX } from './limits.ts';
 import type { GuestState, MonitorPlace, QemuInspection, QemuPort } from './qemu-port.ts';
@@ -54,7 +54,10 @@ export class Vms {
       entry.gone = !this.#parts.qemu.isAlive(process);
       this.#entries.set(spec.name, entry);
       if (entry.gone) this.#parts.log.warn('vm.gone', `VM "${spec.name}" ended while no agent ran`, { vm: spec.name });
-      else this.#parts.log.info('vm.started', `Found VM "${spec.name}" again`, { vm: spec.name, pid: process.pid });
+      else {
+        this.#parts.qemu.foundAgain(spec.name, this.#parts.folders.folderOf(spec.name));
+        this.#parts.log.info('vm.started', `Found VM "${spec.name}" again`, { vm: spec.name, pid: process.pid });
+      }
     }
   }
 
@@ -104,7 +107,7 @@ export class Vms {
   /** Starts a machine. The caller has checked that the host can take it. Throws ApiError VM_EXISTS, QemuProcessError. */
   async start(spec: VmSpec): Promise<VmView> {
     const entry = this.#add(spec, null);
-    await this.#launch(entry, spec);
+    await this.#launch(entry, spec, false);
     return await this.show(spec.name);
   }
 
@@ -194,9 +197,9 @@ export class Vms {
   }
 
   /** Starts the QEMU that waits for a guest. Throws ApiError VM_EXISTS, QemuProcessError. */
-  async prepareIncoming(spec: VmSpec, machine: string, migrationId: string): Promise<LocalVm> {
+  async prepareIncoming({ spec, machine, migrationId, pull }: ReservationRequest): Promise<LocalVm> {
     const entry = this.#add(spec, migrationId);
-    const process = await this.#launch(entry, { ...spec, machine });
+    const process = await this.#launch(entry, { ...spec, machine }, pull);
     return this.#local(spec.name, process, spec);
   }
 
@@ -284,7 +287,7 @@ export class Vms {
     return entry;
   }
 
-  async #launch(entry: Entry, spec: VmSpec): Promise<VmProcess> {
+  async #launch(entry: Entry, spec: VmSpec, pull: boolean): Promise<VmProcess> {
     const { qemu, folders, log } = this.#parts;
     const { name } = spec;
     const done = Promise.withResolvers<void>();
@@ -293,7 +296,7 @@ export class Vms {
     log.info('vm.starting', `Starting VM "${name}"`, { vm: name, incoming });
     const runFolder = folders.create(name);
     try {
-      const started = await qemu.start({ spec, runFolder, incoming: incoming !== null }, entry.starting.signal);
+      const started = await qemu.start({ spec, runFolder, incoming: incoming !== null, pull }, entry.starting.signal);
       const process = { ...started, adopted: false, incoming };
       entry.process = process;
       folders.write({ spec: entry.spec, process });

@@ -37,6 +37,20 @@ test('migrate prints progress on standard error and the summary on standard outp
   assert.match(console.remarks.join('\n'), /pre-copy, round 1: sending/);
 });
 
+test('status and show say of a guest that needs the other host what that means, and what may be done', async () => {
+  const view = sampleView({ id: 'm1', vm: 'web', reason: 'The guest needs host "a"' });
+  const host = { name: 'b', version: '0', qemuVersion: null, vms: 0, peers: [] };
+  const nothing = { capacity: 1, used: 0, reserved: 0 };
+  for (const words of [['status'], ['show', 'm1'], ['show', 'm1', '--pages']]) {
+    const console = new TestConsole(({ path }) => {
+      if (path === '/host') return ok({ ...host, memoryBytes: nothing, vcpus: nothing });
+      return ok(path === '/migrations' ? { migrations: [view] } : { view, report: null });
+    });
+    assert.equal(await runCommand(words, console), 0);
+    assert.match(console.out.join('\n'), /\nm1, VM "web": The guest needs host "a"\.(\n|$)/);
+  }
+});
+
 test('migrate --json prints nothing but the report', async () => {
   const console = migrating(sampleReport());
   const flags = ['--lanes', '4', '--max-bandwidth', '1gbit', '--downtime', '0.5s', '--verify', '--compress', 'none'];

@@ -14,10 +14,12 @@ import type {
 } from '../../core/machine/destination-states.ts';
 import type { DestinationEntry } from '../../core/machine/records.ts';
 import type { QueryAnswer } from '../../core/machine/source-states.ts';
+import type { MigrationView } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import type { Logger } from '../../io/log/logger.ts';
+import { arrivalView, lostReport, type Arrival } from './arrival.ts';
 import { causeOf } from './cause.ts';
 import { IncomingGuest, type ReserveMessage } from './incoming-guest.ts';
 import { writeEntry } from './journal-effects.ts';
@@ -31,6 +33,11 @@ import type { FerryHost } from './ports.ts';
 import { dialDestination } from './reservation.ts';
 
 const RETRY_MS = 1_000;
+/** States in which the guest is here and some of its pages are not. */
+const arrivalStates: ReadonlyMap<DestinationState['name'], Arrival['state']> = new Map([
+  ['pulling', 'pulling'],
+  ['lost', 'lost'],
+]);
 const QUERY_TIMEOUT_MS = 10_000;
 const START_RETRY_MS = 100;
 
@@ -59,16 +66,25 @@ export class DestinationSession {
   #missing: { ramSectionId: number; runs: Uint32Array[] } | null = null;
   #commitAtMs: number | null = null;
   #resumeMs = 0;
+  readonly #startedAt = new Date();
+  readonly #startedAtMs = performance.now();
+  /** Since when no source is connected; null while one is. */
+  #silentSinceMs: number | null = performance.now();
   #querying = false;
   #awaitingRelease = false;
 
   constructor(parts: DestinationSessionParts, first: DestinationStep, connection: ControlConnection | null) {
     this.#parts = parts;
+    const facts = { migration: parts.migrationId, vm: parts.vm };
     this.#guest = new IncomingGuest(parts, {
       failed: (error) => this.#tell({ type: 'failed', cause: causeOf(error) }),
       qemuGone: () => this.#tell({ type: 'qemuGone' }),
       pagesPulled: () => this.#tell({ type: 'pagesPulled' }),
-      trouble: (text) => parts.log.warn('migration.commit', text, { migration: parts.migrationId, vm: parts.vm }),
+      trouble: (text) => parts.log.warn('migration.commit', text, facts),
+      pullRecovered: (missingPages) => {
+        const text = `QEMU takes pages again; ${missingPages} are missing`;
+        parts.log.info('migration.commit', text, { ...facts, missingPages });
+      },
     });
     this.#driver = new MachineDriver(first.state, stepDestination, {
       run: (effect) => this.#run(effect),
@@ -102,9 +118,12 @@ export class DestinationSession {
   /** Takes a connection from the source: the first one, or one that it made after losing another. */
   attach(connection: ControlConnection): void {
     this.#connection = connection;
+    this.#silentSinceMs = null;
     this.#guest.pull?.connect(connection);
     void connection.closed.then(() => {
-      if (this.#connection === connection) this.#tell({ type: 'linkLost' });
+      if (this.#connection !== connection) return;
+      this.#silentSinceMs = performance.now();
+      this.#tell({ type: 'linkLost' });
     });
     const leaseMs = this.#parts.reserve?.request.leaseMs;
     if (leaseMs !== undefined) connection.onStalled(leaseMs, () => this.#tell({ type: 'leaseExpired' }));
@@ -153,9 +172,48 @@ export class DestinationSession {
     }
   }
 
-  /** A person's word about a migration in doubt. */
+  /** What people have to know of it here: null while it is the source's business alone. */
+  arrivalView(): MigrationView | null {
+    const arrival = this.#arrival();
+    return arrival === null ? null : arrivalView(arrival);
+  }
+
+  #arrival(): Arrival | null {
+    const { pull } = this.#guest;
+    const state = arrivalStates.get(this.stateName);
+    if (pull === null || state === undefined) return null;
+    const nowMs = performance.now();
+    return {
+      id: this.migrationId,
+      vm: this.vmName,
+      source: this.peerName,
+      destination: this.#parts.host.name,
+      startedAt: this.#startedAt.toISOString(),
+      elapsedMs: nowMs - this.#startedAtMs,
+      state,
+      totalPages: pull.totalPages,
+      leftPages: pull.leftPages,
+      missingPages: pull.missingPages,
+      whereMissing: () => pull.whereMissing(),
+      silentMs: this.#silentSinceMs === null ? null : nowMs - this.#silentSinceMs,
+    };
+  }
+
+  /** A person's word about a migration in doubt, or about a source that is lost for good. Throws FerryError. */
   resolve(word: 'run' | 'discard'): void {
+    const refusal = this.#whyUndecidable(word);
+    if (refusal !== null) throw new FerryError('FERRY_UNDECIDABLE', refusal, { migration: this.migrationId });
     this.#tell({ type: 'personDecided', word });
+  }
+
+  #whyUndecidable(word: 'run' | 'discard'): string | null {
+    const { stateName, vmName: vm, peerName: source } = this;
+    if (stateName === 'inDoubt') return null;
+    if (stateName !== 'pulling' && stateName !== 'lost')
+      return `Nothing is to be decided about VM "${vm}": its migration to here is ${stateName}`;
+    if (word === 'run') return `VM "${vm}" was started here already; "discard" is the only word that is left`;
+    if (stateName === 'lost' || this.#silentSinceMs !== null) return null;
+    return `VM "${vm}" gets its pages from host "${source}", which is connected: nothing is to be given up`;
   }
 
   /** The agent stops: a migration that is not prepared yet ends here; a prepared one waits for the next start. */
@@ -202,7 +260,7 @@ export class DestinationSession {
         this.#tellActive(effect.pulling);
         return;
       case 'pullPages':
-        return await this.#guest.resumePull(this.#connection);
+        return await this.#guest.resumePull(() => this.#connection);
       case 'tellGone':
         this.#connection?.post({ type: 'gone', migrationId: this.migrationId, mayHaveRun: effect.mayHaveRun });
         return;
@@ -216,7 +274,18 @@ export class DestinationSession {
   #onState(state: DestinationState): void {
     this.#parts.log.debug('migration.stage', `Destination is ${state.name}`, { migration: this.migrationId });
     if (state.name === 'active') void this.#awaitRelease();
+    if (state.name === 'lost') this.#onLost();
     if (destinationEnded(state)) void this.#end(state);
+  }
+
+  /** What will never come is not waited for; a report says what that is. */
+  #onLost(): void {
+    const arrival = this.#arrival();
+    this.#guest.pull?.close();
+    if (arrival === null) return;
+    const report = lostReport(arrival);
+    this.#parts.host.arrivalLost(report);
+    this.#parts.log.error('migration.failed', report.reason, { migration: this.migrationId, vm: this.vmName });
   }
 
   // --- effects ------------------------------------------------------------------------------------------------------
@@ -261,7 +330,7 @@ export class DestinationSession {
     let tries = 0;
     while (this.stateName === 'committed') {
       try {
-        await this.#guest.run();
+        await this.#guest.run(() => this.#connection);
         this.#resumeMs = performance.now() - startedAtMs;
         return this.#tell({ type: 'guestRunning', pulling: this.#guest.isPulling });
       } catch (error) {

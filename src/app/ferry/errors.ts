@@ -5,6 +5,7 @@ export type FerryCode =
   | 'FERRY_CANCELLED'
   | 'FERRY_BUSY'
   | 'FERRY_UNKNOWN'
+  | 'FERRY_UNDECIDABLE' // a person's word is not asked for
   | 'FERRY_QEMU' // the source QEMU failed, ended or does not answer
   | 'FERRY_FEED' // its migration stream broke off or carries what we cannot move
   | 'FERRY_PEER' // the destination failed

@@ -13,14 +13,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../core/base/errors.ts';
 import { recoverDestination, recoverSource, answerFromRecords, type History } from '../../core/machine/recovery.ts';
 import type { DestinationRecord, SourceRecord } from '../../core/machine/records.ts';
+import type { ObservedDestination } from '../../core/machine/destination-states.ts';
 import type { ObservedSource } from '../../core/machine/source-states.ts';
 import { startDestination } from '../../core/machine/destination-machine.ts';
 import { startSource } from '../../core/machine/source-machine.ts';
 import { defaultLanes, defaultMigrationOptions, hasPullPhase } from '../../core/model/migration.ts';
+import type { MigrationView } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
+import { isAlive } from '../../io/qemu/process.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { DestinationSession } from './destination-session.ts';
 import { FerryError } from './errors.ts';
@@ -127,6 +130,11 @@ export class Ferry {
       if (session !== null) session.receive(message, attachment);
       else void connection.fail('UNKNOWN_MIGRATION', `Host "${this.#host.name}" knows no such migration`);
     });
+  }
+
+  /** Migrations to here whose guest still needs the other host, or lost it. */
+  arrivals(): MigrationView[] {
+    return [...this.#destinations.values()].flatMap((session) => session.arrivalView() ?? []);
   }
 
   /** A person's word about a migration in doubt or stranded. Throws FerryError when there is no such migration. */
@@ -274,8 +282,7 @@ export class Ferry {
     if (reserved === undefined) throw new FerryError('FERRY_JOURNAL', `Migration ${migrationId} has no beginning`);
     const { vm, peer } = reserved.data;
     const incoming = this.#host.findIncoming(migrationId) ?? this.#host.findVm(vm);
-    const observed = incoming === null ? 'gone' : await observeOnce(incoming);
-    const qemu = observed === 'running' || observed === 'gone' ? observed : 'paused';
+    const qemu = incoming === null ? 'gone' : await observeIncoming(incoming, records);
     const parts = { ...this.#common(), migrationId, vm, peer, reserve: null };
     this.#keepDestination(new DestinationSession(parts, recoverDestination(records, { qemu }), null));
   }
@@ -289,6 +296,17 @@ async function observeOnce(vm: LocalVm): Promise<ObservedSource> {
   } finally {
     qemu.close();
   }
+}
+
+/**
+ * A QEMU that waits for a page may answer no monitor until it gets one, and whether its guest runs makes no difference behind
+ * the commit: `cont` may be given twice.
+ */
+async function observeIncoming(vm: LocalVm, records: readonly DestinationRecord[]): Promise<ObservedDestination> {
+  const pulls = records.some((record) => record.type === 'prepared' && record.data.pull);
+  if (pulls && records.some((record) => record.type === 'committed')) return isAlive(vm) ? 'paused' : 'gone';
+  const observed = await observeOnce(vm);
+  return observed === 'running' || observed === 'gone' ? observed : 'paused';
 }
 
 /** Names a QEMU process for ever. */

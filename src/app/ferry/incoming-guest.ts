@@ -11,6 +11,7 @@ import { DestinationLanePool } from '../../io/lanes/destination-lane-pool.ts';
 import { assertMemoryAccess } from '../../io/qemu/guest-memory.ts';
 import { isAlive } from '../../io/qemu/process.ts';
 import { QmpClient } from '../../io/qemu/qmp-client.ts';
+import { standingMonitorOf } from '../../io/qemu/standing-monitor.ts';
 import { formatVersion } from '../../io/qemu/version.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { FerryError } from './errors.ts';
@@ -31,6 +32,8 @@ export type IncomingGuestEvents = {
   readonly pagesPulled: () => void;
   /** Something of the pull phase that goes wrong and is tried again. */
   readonly trouble: (text: string) => void;
+  /** A pull phase whose stream was lost goes on. */
+  readonly pullRecovered: (missingPages: number) => void;
 };
 
 export type IncomingGuestParts = {
@@ -178,20 +181,27 @@ export class IncomingGuest {
   }
 
   /** After a restart of the agent: goes on with the pull phase of the former one, over this or a later connection. */
-  async resumePull(connection: ControlConnection | null): Promise<void> {
-    if (this.#pull === null) {
-      const found = await PullPhase.find(this.#pullParts());
-      // Nothing is written down of a pull phase that has ended.
-      if (found === null) return this.#events.pagesPulled();
-      this.#pull = this.#watched(found);
-      if (connection !== null) found.connect(connection);
-      found.guestRuns();
-      await found.recover();
-    }
+  async resumePull(connection: () => ControlConnection | null): Promise<void> {
+    if (this.#pull === null) await this.#takeUpPull(connection);
+    // Nothing is written down of a pull phase that has ended.
+    if (this.#pull === null) this.#events.pagesPulled();
+    else this.#pull.guestRuns();
+  }
+
+  /** What a former agent left: its stream to QEMU is gone, and is brought back beside whatever else is done. */
+  async #takeUpPull(connection: () => ControlConnection | null): Promise<void> {
+    const found = await PullPhase.find(this.#pullParts());
+    if (found === null || this.#pull !== null) return;
+    this.#pull = this.#watched(found);
+    const link = connection();
+    if (link !== null) found.connect(link);
+    void found.recover();
   }
 
   /** Lets the guest run. Idempotent. Throws QmpError. */
-  async run(): Promise<void> {
+  async run(connection: () => ControlConnection | null): Promise<void> {
+    // QEMU may need a page to let it run, and a monitor that answers needs it to get that page.
+    if (this.#offer === null && this.#pull === null) await this.#takeUpPull(connection);
     const qmp = await this.#monitor();
     await startGuest(qmp);
     this.#pull?.guestRuns();
@@ -247,9 +257,11 @@ export class IncomingGuest {
     return {
       place: { vm: this.#name, runFolder: vm.runFolder },
       monitor: async () => await this.#monitor(),
+      standing: () => standingMonitorOf(this.#name, vm.runFolder),
       isAlive: () => isAlive(vm),
       qemuGone: () => this.#events.qemuGone(),
       trouble: (text) => this.#events.trouble(text),
+      recovered: (missingPages) => this.#events.pullRecovered(missingPages),
     };
   }
 

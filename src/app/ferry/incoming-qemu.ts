@@ -11,6 +11,7 @@
 import { createConnection, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
+import { assert } from '../../core/base/assert.ts';
 import { postcopyAdvise, postcopyResume, requestReceivedBitmap } from '../../core/vmstream/postcopy-writer.ts';
 import { openReturnPath, ping } from '../../core/vmstream/stream-writer.ts';
 import { ReturnPathReader, type ReturnPathMessage } from '../../core/vmstream/return-path.ts';
@@ -23,6 +24,7 @@ import {
 import { migrationFeatures } from '../../io/qemu/migration-features.ts';
 import type { QmpClient } from '../../io/qemu/qmp-client.ts';
 import { runPaths } from '../../io/qemu/run-paths.ts';
+import type { StandingMonitor } from '../../io/qemu/standing-monitor.ts';
 import { FerryError } from './errors.ts';
 
 const SETUP_TIMEOUT_MS = 5_000;
@@ -45,7 +47,8 @@ export type IncomingHandlers = {
 
 export class IncomingQemu {
   readonly #vm: string;
-  readonly #qmp: QmpClient;
+  /** Null behind a recovery: QEMU may have no time for an ordinary monitor while its guest waits for pages. */
+  readonly #qmp: QmpClient | null;
   readonly #socket: Socket;
   readonly #shut = Promise.withResolvers<number>();
   readonly #handlers: IncomingHandlers;
@@ -55,7 +58,7 @@ export class IncomingQemu {
   #ended = false;
 
   /** `socket` is connected; `open` and `recover` make one. */
-  constructor(vm: string, qmp: QmpClient, socket: Socket, handlers: IncomingHandlers) {
+  constructor(vm: string, qmp: QmpClient | null, socket: Socket, handlers: IncomingHandlers) {
     this.#handlers = handlers;
     this.#vm = vm;
     this.#qmp = qmp;
@@ -88,9 +91,16 @@ export class IncomingQemu {
     return await connectTo(place, qmp, handlers, async (path) => await startIncoming(qmp, path, features));
   }
 
-  /** A new stream for a QEMU that lost its own in a pull phase. Throws QmpError unless it has noticed that. */
-  static async recover(place: IncomingPlace, qmp: QmpClient, handlers: IncomingHandlers): Promise<IncomingQemu> {
-    return await connectTo(place, qmp, handlers, async (path) => await recoverIncoming(qmp, path));
+  /**
+   * A new stream for a QEMU that lost its own in a pull phase. Nothing of it needs QEMU's main loop: the order is given out of
+   * band, and QEMU takes the connection in the thread that got the order. Throws QmpError unless QEMU has noticed the loss.
+   */
+  static async recover(
+    place: IncomingPlace,
+    monitor: StandingMonitor,
+    handlers: IncomingHandlers,
+  ): Promise<IncomingQemu> {
+    return await connectTo(place, null, handlers, async (path) => await recoverIncoming(monitor, path));
   }
 
   /**
@@ -139,7 +149,7 @@ export class IncomingQemu {
       throw await this.#explain(error);
     }
     // RUN takes effect in QEMU's main loop, a little after the PONG before it.
-    await waitForRunState(this.#qmp, ['paused'], { timeoutMs: SETUP_TIMEOUT_MS });
+    await waitForRunState(this.#monitor(), ['paused'], { timeoutMs: SETUP_TIMEOUT_MS });
   }
 
   /** With a pull phase: QEMU has taken END, no page is missing. Throws FerryError. */
@@ -179,7 +189,7 @@ export class IncomingQemu {
     } finally {
       clearTimeout(timer);
     }
-    const state = await this.#qmp.runState();
+    const state = await this.#monitor().runState();
     if (state !== 'paused') {
       throw new FerryError(
         'FERRY_INCOMING',
@@ -191,6 +201,11 @@ export class IncomingQemu {
   close(): void {
     this.#broken ??= new FerryError('FERRY_INCOMING', `The stream to VM "${this.#vm}" was closed`);
     this.#socket.destroy();
+  }
+
+  #monitor(): QmpClient {
+    assert(this.#qmp !== null, 'a recovered stream asks nothing of the monitor');
+    return this.#qmp;
   }
 
   #heard(message: ReturnPathMessage): void {
@@ -227,7 +242,7 @@ export class IncomingQemu {
 
   /** QEMU reports errors of the setup sections by ending; an answering monitor in `inmigrate` means that it waits. */
   async #assertWaiting(): Promise<void> {
-    const state = await this.#qmp.runState({ timeoutMs: SETUP_TIMEOUT_MS });
+    const state = await this.#monitor().runState({ timeoutMs: SETUP_TIMEOUT_MS });
     if (this.#broken !== null) throw this.#broken;
     if (state !== 'inmigrate') {
       throw new FerryError('FERRY_INCOMING', `The incoming QEMU of VM "${this.#vm}" is "${state}" instead of waiting`);
@@ -236,6 +251,7 @@ export class IncomingQemu {
 
   /** A QEMU that survived a failed load (9.1 and later) says what was wrong with it. */
   async #explain(error: unknown): Promise<FerryError> {
+    if (this.#qmp === null) return asFerryError(error);
     try {
       const reason = (await this.#qmp.execute('query-migrate'))['error-desc'];
       if (reason === undefined) return asFerryError(error);
@@ -261,7 +277,7 @@ export class IncomingQemu {
 
 async function connectTo(
   { vm, runFolder }: IncomingPlace,
-  qmp: QmpClient,
+  qmp: QmpClient | null,
   handlers: IncomingHandlers,
   listen: (path: string) => Promise<void>,
 ): Promise<IncomingQemu> {

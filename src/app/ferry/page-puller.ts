@@ -86,6 +86,10 @@ export class PagePuller {
     return this.#ledger.missingPages;
   }
 
+  isMissing(page: number): boolean {
+    return this.#ledger.isMissing(page);
+  }
+
   report(): PullReport {
     const sorted = this.#waitsMs.toSorted((a, b) => a - b);
     const at = (share: number): number | null => sorted[Math.floor((sorted.length - 1) * share)] ?? null;

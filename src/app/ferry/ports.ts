@@ -66,6 +66,8 @@ export type FerryHost = {
   discard(migrationId: string): Promise<void>;
   /** The guest runs here from now on: the reservation becomes a VM of this host. Idempotent. */
   activate(migrationId: string): Promise<void>;
+  /** The guest came here without all of its pages, and the others were lost: keeps the report, unless it has one already. */
+  arrivalLost(report: MigrationReport): void;
 };
 
 export type MigrationRequest = {

@@ -15,13 +15,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../core/base/errors.ts';
 import type { PullReport } from '../../core/model/migration.ts';
 import { layOutBlocks, type TableBlock } from '../../core/pages/block-layout.ts';
+import { describeMissing } from '../../core/pages/missing-summary.ts';
+import { PullLedger } from '../../core/pages/pull-ledger.ts';
 import { PAGES_MAX } from '../../core/pages/limits.ts';
 import { postcopyDiscards, postcopyEnd, postcopyPackage } from '../../core/vmstream/postcopy-writer.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
-import { decodePullRuns, encodePullRuns } from '../../core/wire/pull-codec.ts';
+import { decodePullRuns, encodePullRuns, pullRunsPages } from '../../core/wire/pull-codec.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { endPull } from '../../io/qemu/migration-control.ts';
+import { QmpError } from '../../io/qemu/errors.ts';
 import type { QmpClient } from '../../io/qemu/qmp-client.ts';
+import type { StandingMonitor } from '../../io/qemu/standing-monitor.ts';
 import { FerryError } from './errors.ts';
 import { DEVICES_PING, IncomingQemu, type IncomingHandlers, type IncomingPlace } from './incoming-qemu.ts';
 import { PagePuller, type PageRequest } from './page-puller.ts';
@@ -29,6 +33,8 @@ import { PagePuller, type PageRequest } from './page-puller.ts';
 const RETRY_MS = 500;
 /** Of fruitless tries, how many go by between two words about it. */
 const TOLD_EVERY = 20;
+/** QEMU notices within milliseconds that its stream has ended; later it is asked what else it does. */
+const NOTICED_TRIES = 3;
 const PAGE_BYTES = 4096;
 
 export type MissingPages = {
@@ -42,10 +48,14 @@ export type MissingPages = {
 export type PullPhaseParts = {
   readonly place: IncomingPlace;
   readonly monitor: () => Promise<QmpClient>;
+  /** Answers also while a CPU of the guest waits for a page inside QEMU's lock. Throws QmpError when QEMU is gone. */
+  readonly standing: () => StandingMonitor;
   readonly isAlive: () => boolean;
   readonly qemuGone: () => void;
   /** For people: what goes wrong and is being tried again. */
   readonly trouble: (text: string) => void;
+  /** A stream that was lost is back. */
+  readonly recovered: (missingPages: number) => void;
 };
 
 export class PullPhase {
@@ -63,6 +73,8 @@ export class PullPhase {
   #ending = false;
   #isComplete = false;
   #recovering = false;
+  /** The stream of the last attempt broke, too. */
+  #brokeAgain = false;
   #closed = false;
 
   constructor(parts: PullPhaseParts, pages: MissingPages) {
@@ -82,8 +94,24 @@ export class PullPhase {
     return this.#isComplete;
   }
 
+  /** Before a new agent has heard of QEMU what came meanwhile, all that was missing once counts. */
   get missingPages(): number {
-    return this.#puller?.missingPages ?? 0;
+    return this.#puller?.missingPages ?? this.leftPages;
+  }
+
+  /** What was missing at the switchover. */
+  get leftPages(): number {
+    return pullRunsPages(this.#pages.runs);
+  }
+
+  get totalPages(): number {
+    return this.#blocks.reduce((sum, { pageCount }) => sum + pageCount, 0);
+  }
+
+  /** For people: how many pages are missing in which part of the guest's memory. */
+  whereMissing(): string {
+    const known = this.#puller ?? new PullLedger(this.#spanPages, this.#pages.runs);
+    return describeMissing(this.#blocks, (page) => known.isMissing(page));
   }
 
   report(): PullReport | null {
@@ -126,6 +154,7 @@ export class PullPhase {
 
   /** Brings QEMU's stream back, however long that takes. Returns when pages can flow, or when all are here. */
   async recover(): Promise<void> {
+    this.#brokeAgain = true;
     if (this.#recovering || this.#closed) return;
     this.#recovering = true;
     for (let tries = 0; !this.#closed; tries++) {
@@ -134,7 +163,9 @@ export class PullPhase {
         break;
       }
       try {
-        if (await this.#recoverOnce()) break;
+        this.#brokeAgain = false;
+        const isBack = await this.#recoverOnce(tries);
+        if (isBack && !this.#brokeAgain) break;
       } catch (error) {
         if (tries % TOLD_EVERY === 0) this.#parts.trouble(this.#whyNot(error));
       }
@@ -148,8 +179,8 @@ export class PullPhase {
     const { vm } = this.#parts.place;
     return (
       `The guest of VM "${vm}" stands still: its QEMU lost its stream of pages and cannot be given a new one yet ` +
-      `(${describeError(error)}). The source keeps its pages. If the monitor does not answer because a CPU of the guest waits for ` +
-      `a page inside QEMU's lock, it never will: end it with "vmferry vm stop ${vm} --force"; the guest has to be started again`
+      `(${describeError(error)}). The source keeps its pages, and it is tried again. If this lasts, end the guest with ` +
+      `"vmferry vm stop ${vm} --force" and start it again`
     );
   }
 
@@ -160,24 +191,33 @@ export class PullPhase {
 
   // ------------------------------------------------------------------------------------------------------------------
 
-  async #recoverOnce(): Promise<boolean> {
-    const qmp = await this.#parts.monitor();
-    const { status } = await qmp.execute('query-migrate');
-    if (status === 'completed') {
-      await this.#finish();
-      return true;
-    }
-    if (status !== 'postcopy-paused') return false;
+  /** Nothing in here may need QEMU's main loop while a page is missing: it may wait for that very page. */
+  async #recoverOnce(tries: number): Promise<boolean> {
     this.#stream?.close();
-    const stream = await IncomingQemu.recover(this.#parts.place, qmp, this.#handlers());
+    let stream: IncomingQemu;
+    try {
+      stream = await IncomingQemu.recover(this.#parts.place, this.#parts.standing(), this.#handlers());
+    } catch (error) {
+      if (!(error instanceof QmpError) || error.code !== 'QMP_COMMAND') throw error;
+      // It has not lost its stream, it says: not noticed yet, or there was nothing more to come over it.
+      return tries >= NOTICED_TRIES && (await this.#hasCompleted());
+    }
     this.#stream = stream;
     const received = new Map<string, Uint8Array>();
     for (const [block] of this.#runsByBlock()) received.set(block, await stream.receivedBitmap(block));
     this.#allHere = false;
     this.#startPuller(this.#without(received));
     await stream.resume();
-    qmp.close();
+    this.#parts.recovered(this.missingPages);
     if (this.#connection !== null) this.#puller?.connect(this.#connection);
+    return true;
+  }
+
+  async #hasCompleted(): Promise<boolean> {
+    const qmp = await this.#parts.monitor();
+    const { status } = await qmp.execute('query-migrate');
+    if (status !== 'completed') throw new FerryError('FERRY_INCOMING', `QEMU says that its migration is ${status}`);
+    await this.#finish();
     return true;
   }
 
@@ -185,11 +225,15 @@ export class PullPhase {
     return { onRequest: (request) => this.fault(request), onBroken: () => void this.recover() };
   }
 
-  #startPuller(runs: Uint32Array): void {
+  get #spanPages(): number {
     const last = this.#blocks.at(-1);
+    return last === undefined ? 0 : last.firstPage + last.pageCount;
+  }
+
+  #startPuller(runs: Uint32Array): void {
     this.#puller = new PagePuller({
       blocks: this.#blocks,
-      spanPages: last === undefined ? 0 : last.firstPage + last.pageCount,
+      spanPages: this.#spanPages,
       ramSectionId: this.#pages.ramSectionId,
       runs,
       write: async (bytes) => await this.#stream?.write(bytes),

@@ -1,6 +1,7 @@
-/** What a source session tells whoever reads its host's log, beyond its stages. */
-import type { SourceNotice } from '../../core/machine/source-states.ts';
+/** What a source session tells people beyond its stages: in its host's log, and when their word is not asked for. */
+import type { SourceNotice, SourceState } from '../../core/machine/source-states.ts';
 import type { Logger } from '../../io/log/logger.ts';
+import { FerryError } from './errors.ts';
 
 export type NoticeFacts = {
   readonly migration: string;
@@ -25,4 +26,14 @@ export function logNotice(log: Logger, notice: SourceNotice, facts: NoticeFacts)
     default:
       return log.info('migration.stage', notice, facts);
   }
+}
+
+/** A person decides about a stranded migration only. Throws FerryError FERRY_UNDECIDABLE. */
+export function assertDecidable(vm: string, state: SourceState, word: 'run' | 'discard'): void {
+  const why = ((): string | null => {
+    if (state.name !== 'stranded') return `nothing is to be decided here, its migration is ${state.name}`;
+    if (word === 'discard' || !state.mayHaveRun) return null;
+    return 'it may have run at the destination, its disks have moved on; "discard" is the only word left';
+  })();
+  if (why !== null) throw new FerryError('FERRY_UNDECIDABLE', `VM "${vm}": ${why}`, { vm, state: state.name });
 }

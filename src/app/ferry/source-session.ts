@@ -27,7 +27,7 @@ import { findCommit, writeEntry } from './journal-effects.ts';
 import { MachineDriver } from './machine-driver.ts';
 import { reserveAtDestination, reserveMessage } from './reservation.ts';
 import { SourceLink } from './source-link.ts';
-import { logNotice } from './source-notices.ts';
+import { assertDecidable, logNotice } from './source-notices.ts';
 import { SourcePull } from './source-pull.ts';
 import { dataPlane, servingStates, type Agreed, type SourceSessionParts } from './source-session-parts.ts';
 import type { PullSet } from './pump-protocol.ts';
@@ -118,8 +118,9 @@ export class SourceSession {
     return true;
   }
 
-  /** A person's word about a stranded migration: `run` it here again, or `discard` it. */
+  /** A person's word about a stranded migration: `run` it here again, or `discard` it. Throws FerryError. */
   resolve(word: 'run' | 'discard'): void {
+    assertDecidable(this.vmName, this.#driver.state, word);
     this.#tell({ type: 'personDecided', word });
   }
 

@@ -96,7 +96,7 @@ export const routes = {
     method: 'GET',
     path: '/migrations',
     audience: 'local',
-    summary: 'Migrations in progress from this host',
+    summary: 'Migrations in progress from this host, and those to it whose guest still needs the other host',
     response: shape.migrationListSchema,
     status: 200,
   },

@@ -24,9 +24,9 @@
  *   activating --> losing: qemuGone while pulling
  *   pulling --> completing: pagesPulled
  *   completing --> active: journalled(pulled) / tellActive
- *   pulling --> losing: qemuGone, doneReceived
+ *   pulling --> losing: qemuGone, doneReceived, personDecided(discard)
  *   active --> releasing: doneReceived
- *   lost --> releasing: doneReceived
+ *   lost --> releasing: doneReceived, personDecided(discard)
  *   releasing --> released: journalled(released)
  *   prepared --> discarding: abortReceived, qemuGone
  *   inDoubt --> discarding: abortReceived, answered(aborted, unknown), qemuGone, personDecided(discard)
@@ -325,6 +325,11 @@ function qemuGone(state: DestinationState): DestinationStep {
 }
 
 function personDecided(state: DestinationState, word: 'run' | 'discard'): DestinationStep {
+  if (word === 'discard') {
+    // The source is gone for good, says somebody who has looked: the first word gives the guest up, the second the record of it.
+    if (state.name === 'pulling') return withReport(lose(true), 'pagesLost');
+    if (state.name === 'lost') return to({ name: 'releasing' }, journalReleased);
+  }
   if (state.name !== 'inDoubt') return stay(state, { type: 'report', notice: 'decisionRefused' });
   return word === 'run'
     ? commit('person')

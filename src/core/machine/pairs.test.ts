@@ -324,9 +324,9 @@ const destinationTable: Table = {
     'stays: tellActive(pulling)': 'commitReceived',
     'completing: journal(pulled)': 'pagesPulled',
     'losing: journal(lost)': 'qemuGone',
-    'losing: journal(lost) report(pagesLost)': 'doneReceived',
+    'losing: journal(lost) report(pagesLost)': 'doneReceived person:discard',
     'stays: report(ownershipConflict)': 'abortReceived',
-    'stays: report(decisionRefused)': 'person:run person:discard',
+    'stays: report(decisionRefused)': 'person:run',
   },
   completing: {
     'active: tellActive': 'journalled:pulled',
@@ -396,8 +396,8 @@ const destinationTable: Table = {
     ignored:
       'journalled:active failed:active pagesPulled journalled:reserved journalled:prepared journalled:committed failed:reserved failed:prepared failed:committed reservationHeld feedStarted epilogueReceived loaded abortReceived answered:committed answered:aborted answered:unknown answered:undecided linkLost leaseExpired failed qemuGone incomingGone guestRunning guestRunning:pulling',
     'stays: tellGone': 'commitReceived',
-    'releasing: journal(released)': 'doneReceived',
-    'stays: report(decisionRefused)': 'person:run person:discard',
+    'releasing: journal(released)': 'doneReceived person:discard',
+    'stays: report(decisionRefused)': 'person:run',
   },
 };
 

@@ -178,7 +178,9 @@ function strike(world: World, fault: Fault): void {
       model.tellSource(world, { type: 'failed', cause: { code: 'FERRY_PEER_SILENT', reason: 'time-out' } });
     }
   }
-  if (fault === 'personDiscards' && destination.state?.name === 'inDoubt') {
+  // In doubt, or the source is away for so long that somebody holds it for lost.
+  const isAlone = destination.state?.name === 'pulling' && !source.up;
+  if (fault === 'personDiscards' && (destination.state?.name === 'inDoubt' || isAlone)) {
     world.destinationQemu.givenUp = true;
     model.tellDestination(world, { type: 'personDecided', word: 'discard' });
   }

@@ -22,6 +22,8 @@ export type QemuHostFacts = {
   readonly accelerator: 'kvm' | 'tcg';
   /** true: waits for a migration and never starts the guest by itself. */
   readonly incoming: boolean;
+  /** true: it has a monitor that outlives the agent (standing-monitor.ts), whose FIFOs exist. */
+  readonly standingMonitor?: boolean;
 };
 
 /** A tap device that must exist before QEMU starts. */
@@ -46,6 +48,7 @@ export function buildCommandLine(spec: VmSpec, host: QemuHostFacts): QemuCommand
     ['-nodefaults', '-no-user-config', '-display', 'none'],
     ['-chardev', `socket,id=qmp,path=${escapeCommas(paths.qmpSocket)},server=on,wait=off`],
     ['-mon', 'chardev=qmp,mode=control'],
+    host.standingMonitor === true ? standingMonitorArgs(paths) : [],
     ['-chardev', `file,id=console,path=${escapeCommas(paths.consoleLog)},append=on`],
     ['-serial', 'chardev:console'],
     bootArgs(spec, inRun),
@@ -115,6 +118,11 @@ function bootArgs(spec: VmSpec, inRun: (text: string) => string): string[] {
     ...(spec.initrd === undefined ? [] : ['-initrd', inRun(spec.initrd)]),
     ...(spec.cmdline === undefined ? [] : ['-append', inRun(spec.cmdline)]),
   ];
+}
+
+function standingMonitorArgs(paths: RunPaths): string[] {
+  const chardev = `pipe,id=standing,path=${escapeCommas(paths.standingMonitor)}`;
+  return ['-chardev', chardev, '-mon', 'chardev=standing,mode=control'];
 }
 
 function agentArgs(paths: RunPaths, board: Board): string[] {

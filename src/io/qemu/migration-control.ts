@@ -16,6 +16,7 @@ import type {
   MigrationStatus,
   RunState,
 } from './qmp-types.ts';
+import type { StandingMonitor } from './standing-monitor.ts';
 
 /** QEMU's largest downtime-limit: "whatever is left, stop now". */
 export const DOWNTIME_LIMIT_MS_MAX = 2_000_000;
@@ -130,8 +131,11 @@ export async function endPull(qmp: QmpClient): Promise<void> {
   await setCapabilities(qmp, { 'postcopy-ram': false });
 }
 
-/** Makes a destination in `postcopy-paused` listen for a stream to go on with. Throws QmpError. */
-export async function recoverIncoming(qmp: QmpClient, socketPath: string): Promise<void> {
+/**
+ * Makes a destination in `postcopy-paused` listen for a stream to go on with. QEMU takes the connection in the thread that
+ * runs this command (socket_start_incoming_migration uses that thread's main context). Throws QmpError.
+ */
+export async function recoverIncoming(qmp: StandingMonitor, socketPath: string): Promise<void> {
   await qmp.executeOob('migrate-recover', { uri: `unix:${socketPath}` });
 }
 

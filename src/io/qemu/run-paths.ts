@@ -9,6 +9,8 @@ export type RunPaths = {
   readonly qemuLog: string;
   /** Where a QEMU connects for its migration stream (source), or listens (destination). */
   readonly migrationSocket: string;
+  /** Of a pair of FIFOs, NAME.in and NAME.out, without what tells them apart. */
+  readonly standingMonitor: string;
 };
 
 export function runPaths(folder: string): RunPaths {
@@ -19,5 +21,6 @@ export function runPaths(folder: string): RunPaths {
     consoleLog: `${folder}/console.log`,
     qemuLog: `${folder}/qemu.log`,
     migrationSocket: `${folder}/migration.sock`,
+    standingMonitor: `${folder}/standing`,
   };
 }

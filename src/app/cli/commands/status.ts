@@ -16,7 +16,8 @@ export async function showStatus(options: CommonOptions, console: Console): Prom
     host: await client.call('host', {}),
     migrations: (await client.call('listMigrations', {})).migrations,
   }));
-  printResult(console, options, found, () => [...hostLines(found.host), '', ...migrationTable(found.migrations)]);
+  const lines = (): string[] => [...migrationTable(found.migrations), ...reasonLines(found.migrations)];
+  printResult(console, options, found, () => [...hostLines(found.host), '', ...lines()]);
   return exitCodes.completed;
 }
 
@@ -63,11 +64,18 @@ export async function showMigration(id: string, options: ShowOptions, console: C
     client.call('showMigration', { params: { id } }),
   );
   if (options.pages === true && report === null) {
-    printResult(console, options, view, () => [renderPlain(view), '', ...directoryTable(view)]);
+    printResult(console, options, view, () => [renderPlain(view), ...reasonLines([view]), '', ...directoryTable(view)]);
     return exitCodes.completed;
   }
-  printResult(console, options, report ?? view, () => (report === null ? [renderPlain(view)] : renderReport(report)));
+  printResult(console, options, report ?? view, () =>
+    report === null ? [renderPlain(view), ...reasonLines([view])] : renderReport(report),
+  );
   return exitCodes.completed;
+}
+
+/** What a person has to know of a migration that goes on: whom a guest waits for, and what may be done. */
+function reasonLines(views: readonly MigrationView[]): string[] {
+  return views.flatMap(({ id, vm, reason }) => (reason === null ? [] : ['', `${id}, VM "${vm}": ${reason}.`]));
 }
 
 export function hostLines(host: HostView): string[] {
