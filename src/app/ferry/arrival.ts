@@ -40,6 +40,7 @@ export function arrivalView(arrival: Arrival): MigrationView {
     boundMs: null,
     pagesTotal: totalPages,
     pagesPending: missingPages,
+    pagesUndecided: 0,
     dirtyPagesPerSecond: 0,
     wireBytes: 0,
     wireBytesPerSecond: 0,
