@@ -28,6 +28,8 @@ export type GuestOptions = {
   };
   /** Fills this much file cache from the data disk, at most 768M; adds that disk (read-only). */
   readonly cache?: string;
+  /** Memory with content that cannot be compressed, in MiB like `256M`; at most half of the guest's. */
+  readonly random?: string;
   /** Keeps a checksummed, fsynced log on this disk, `recordsPerS` default 100. */
   readonly fileLog?: { readonly disk: DiskInput; readonly recordsPerS?: number };
   /** Uses and checks this much memory at random, and files on that disk (in memory without one): guests/programs/churn.c. */
@@ -73,6 +75,7 @@ export function guestSpec(options: GuestOptions): VmSpecInput {
     words.push(`vmferry.writer=${parts.join(',')}`);
   }
   if (options.cache !== undefined) words.push(`vmferry.cache=${options.cache}`);
+  if (options.random !== undefined) words.push(`vmferry.random=${options.random}`);
   if (options.agent !== undefined) words.push(`vmferry.agent=${options.agent}`);
   words.push(...(options.kernelWords ?? []));
   if (options.tcpPort !== undefined) words.push(`vmferry.tcp=${options.tcpPort}`);
