@@ -60,6 +60,9 @@ export type SentBatch = {
   /** Of `dataPages`. */
   readonly deltaPages?: number;
   readonly unchangedPages?: number;
+  /** Of `dataPages` and of `wireBytes`, what had been sent before; without it pages are counted by when they were handed out. */
+  readonly resentPages?: number;
+  readonly resentBytes?: number;
   readonly zeroPages: number;
   readonly wireBytes: number;
 };
@@ -84,6 +87,8 @@ export type SchedulerSnapshot = {
   readonly pagesInFlight: number;
   readonly dirtyPagesPerSecond: number;
   readonly wireBytes: number;
+  /** Of these, of pages that had been sent before. */
+  readonly resentBytes: number;
   /** What the link carries when it has something to carry. */
   readonly wireBytesPerSecond: number;
   /** The downtime if the guest were stopped now; null before the first measurement. */
@@ -132,6 +137,7 @@ export class Scheduler {
   #unchangedPages = 0;
   #zeroPages = 0;
   #resentPages = 0;
+  #resentBytes = 0;
   #wireBytes = 0;
   #hasClosedRounds = false;
   /** The sync that was asked for came while pages were pending. */
@@ -267,7 +273,8 @@ export class Scheduler {
     this.#dataPages += batch.dataPages;
     this.#deltaPages += batch.deltaPages ?? 0;
     this.#unchangedPages += batch.unchangedPages ?? 0;
-    this.#resentPages += Math.min(againPages, batch.dataPages);
+    this.#resentPages += batch.resentPages ?? Math.min(againPages, batch.dataPages);
+    this.#resentBytes += batch.resentBytes ?? 0;
     this.#zeroPages += Math.max(0, batch.zeroPages - againPages);
     this.#wireBytes += batch.wireBytes;
   }
@@ -333,6 +340,7 @@ export class Scheduler {
       pagesInFlight: this.#link.inFlightPages,
       dirtyPagesPerSecond: this.#dirtyPagesPerSecond,
       wireBytes: this.#wireBytes,
+      resentBytes: this.#resentBytes,
       wireBytesPerSecond: this.#link.wireBytesPerSecond ?? 0,
       predictedDowntimeMs: this.#moment('roundEnd', nowMs).predictedDowntimeMs,
       boundMs: this.#bound.boundMs,

@@ -13,7 +13,7 @@ import { DELTA_RUN, laneHeadBytes, LaneFrameType, writeLaneHead } from '../../co
 import { type LaneFrame, LaneParser } from '../../core/wire/lane-parser.ts';
 import { allocateFrameBuffer, BatchEncoder } from './batch-encoder.ts';
 import { GuestMemory } from './guest-memory.ts';
-import type { LaneCounts, MemoryMap } from './lane-protocol.ts';
+import type { MemoryMap, SentCounts } from './lane-protocol.ts';
 import { createPageHash } from './page-hash.ts';
 import { PagePlacer } from './page-placer.ts';
 
@@ -48,6 +48,7 @@ class Bench {
     this.#encoder = new BatchEncoder(this.#memories[0]!, {
       compress,
       deltaCacheBytes: cachePages * PAGE,
+      memory: maps[0]!,
       lanes: 1,
       maxBandwidthBytesPerSecond: null,
     });
@@ -73,7 +74,7 @@ class Bench {
   }
 
   /** Pages one by one: the encoder joins neighbours itself. */
-  send(pages: readonly number[], heats?: readonly number[], zeroed: readonly number[] = []): LaneCounts {
+  send(pages: readonly number[], heats?: readonly number[], zeroed: readonly number[] = []): SentCounts {
     const { start, end, ...counts } = this.#encoder.encode(
       ++this.#sequence,
       {
@@ -135,6 +136,7 @@ test('after any schedule the destination holds what was sent last', () => {
       (events, cachePages, compress, preloaded) => {
         const bench = new Bench({ cachePages, compress, preloaded });
         for (let each = 0; each < PAGES; each += 2) bench.write(each, 0, noise(each, PAGE));
+        const everSent = new Set<number>();
         const expected = Array.from({ length: PAGES }, (_, each) => bench.read(1, each));
         try {
           for (const each of events) {
@@ -154,6 +156,13 @@ test('after any schedule the destination holds what was sent last', () => {
               seen.whole += counts.dataPages - counts.deltaPages;
               assert.equal(counts.dataPages + counts.zeroPages + counts.unchangedPages, each.pages.length);
               for (const sent of pages) expected[sent] = bench.read(0, sent);
+              const content = pages.filter((sent) => !expected[sent]!.equals(Buffer.alloc(PAGE)));
+              const repeats = content.filter((sent) => everSent.has(sent)).length;
+              assert.equal(counts.resentPages + counts.unchangedPages, repeats);
+              if (repeats === content.length) assert.equal(counts.resentBytes, repeats === 0 ? 0 : counts.wireBytes);
+              else
+                assert.ok(counts.resentBytes < counts.wireBytes && counts.resentBytes > 0 === counts.resentPages > 0);
+              for (const sent of content) everSent.add(sent);
               for (const sent of pruned) expected[sent] = Buffer.alloc(PAGE);
             }
           }
@@ -182,6 +191,26 @@ test('a page that the guest writes to a little travels as a little', () => {
   assert.deepEqual([counts.dataPages, counts.deltaPages, counts.rawBytes], [10, 10, 10 * PAGE]);
   assert.ok(counts.wireBytes < 24 + 8 + 10 * 13, `${counts.wireBytes} bytes for ten changes of 8`);
   for (const each of pages) assert.ok(bench.read(1, each).equals(bench.read(0, each)));
+  bench.close();
+});
+
+test('bytes of repeats are told apart from bytes of first copies', () => {
+  const bench = new Bench();
+  for (let each = 0; each < 10; each++) bench.write(each, 0, noise(each, PAGE));
+  const first = bench.send([0, 1, 2, 3]);
+  assert.deepEqual([first.resentPages, first.resentBytes], [0, 0]);
+  for (const each of [0, 1]) bench.write(each, 8, Buffer.from('12345678'));
+  const mixed = bench.send([0, 2, 4, 5]);
+  assert.deepEqual([mixed.resentPages, mixed.deltaPages, mixed.unchangedPages], [1, 1, 1]);
+  assert.equal(mixed.resentBytes, 8 + 11, 'one run and its delta; the unchanged page costs nothing');
+  assert.equal(bench.send([4, 6, 7], [0, 0, 0]).resentBytes, 0, 'an unchanged page beside first copies');
+  const cold = bench.send([8], [0]);
+  assert.equal(cold.resentBytes, 0);
+  bench.write(8, 8, Buffer.from('12345678'));
+  const halves = bench.send([8, 9], [0, 0]);
+  assert.deepEqual([halves.resentPages, halves.resentBytes], [1, PAGE]);
+  const again = bench.send([8], [0]);
+  assert.equal(again.resentBytes, again.wireBytes);
   bench.close();
 });
 
