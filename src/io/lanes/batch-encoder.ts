@@ -72,7 +72,8 @@ export class BatchEncoder {
 
   constructor(memory: GuestMemory, options: PackerOptions & Pick<SourceLaneInit, 'deltaCacheBytes' | 'memory'>) {
     this.#memory = memory;
-    this.#deltas = new DeltaEncoder(Math.floor(options.deltaCacheBytes / options.lanes), options.lanes);
+    const halfBytes = Math.floor(options.deltaCacheBytes / options.lanes / 2);
+    this.#deltas = new DeltaEncoder({ versionBytes: halfBytes, signatureBytes: halfBytes, lanes: options.lanes });
     this.#packer = new FramePacker(options);
     this.#sent = new SentPages(options.memory);
   }

@@ -24,6 +24,7 @@ after(() => rmSync(folder, { recursive: true }));
 const hash = await createPageHash();
 const frame = allocateFrameBuffer();
 
+/** Twice `cachePages` is the cache's size: the other half are signatures. */
 type Setup = { readonly cachePages?: number; readonly compress?: 'none' | 'lz'; readonly preloaded?: boolean };
 
 /** A lane without its threads and its connection. */
@@ -47,7 +48,7 @@ class Bench {
     this.#memories = [new GuestMemory(maps[0]!, 'read'), new GuestMemory(maps[1]!, 'place')];
     this.#encoder = new BatchEncoder(this.#memories[0]!, {
       compress,
-      deltaCacheBytes: cachePages * PAGE,
+      deltaCacheBytes: 2 * cachePages * PAGE,
       memory: maps[0]!,
       lanes: 1,
       maxBandwidthBytesPerSecond: null,
@@ -184,7 +185,6 @@ test('a page that the guest writes to a little travels as a little', () => {
   for (let each = 0; each < 10; each++) bench.write(each, 0, noise(each, PAGE));
   const pages = Array.from({ length: 10 }, (_, each) => each);
   assert.equal(bench.send(pages, pages.map(() => 0)).deltaPages, 0); // prettier-ignore
-  assert.equal(bench.send(pages).deltaPages, 0, 'cold when it was sent first: not in the cache');
   assert.deepEqual([bench.send(pages).unchangedPages, bench.frames.at(-1)?.payloadBytes], [10, 0]);
   for (const each of pages) bench.write(each, 100 * each, Buffer.from('12345678'));
   const counts = bench.send(pages);
@@ -208,7 +208,15 @@ test('bytes of repeats are told apart from bytes of first copies', () => {
   assert.equal(cold.resentBytes, 0);
   bench.write(8, 8, Buffer.from('12345678'));
   const halves = bench.send([8, 9], [0, 0]);
-  assert.deepEqual([halves.resentPages, halves.resentBytes], [1, PAGE]);
+  assert.deepEqual([halves.resentPages, halves.resentBytes], [1, 8 + 11]);
+  for (const each of [1, 3]) bench.write(each, 0, noise(77, PAGE));
+  bench.write(10, 0, noise(10, PAGE));
+  const whole = bench.send([1, 3, 10]);
+  assert.deepEqual(
+    [whole.resentPages, whole.deltaPages, whole.resentBytes],
+    [2, 0, 2 * PAGE],
+    'shared by their number',
+  );
   const again = bench.send([8], [0]);
   assert.equal(again.resentBytes, again.wireBytes);
   bench.close();
@@ -226,29 +234,38 @@ test('old content that comes back is not taken for what the destination holds', 
   }
 });
 
-test('a working set larger than the cache keeps its share of it', () => {
+test('a working set larger than the cache keeps its share of it, the others have signatures', () => {
   const bench = new Bench({ cachePages: 16 });
   const pages = Array.from({ length: 32 }, (_, each) => each);
-  let deltas = 0;
-  for (let round = 0; round < 10; round++) {
+  for (const each of pages) bench.write(each, 0, noise(each, PAGE));
+  bench.send(pages);
+  for (let round = 1; round < 10; round++) {
     for (const each of pages) bench.write(each, 0, noise(each + round * 1000, 8));
-    deltas += bench.send(pages).deltaPages;
+    assert.equal(bench.send(pages).deltaPages, 32);
+    const { deltaBytes } = bench.frames.at(-1)!;
+    assert.ok(
+      deltaBytes >= 16 * 128 && deltaBytes <= 16 * (128 + 5) + 16 * 12,
+      `${deltaBytes}: blocks for half of them`,
+    );
+    for (const each of pages) assert.ok(bench.read(1, each).equals(bench.read(0, each)));
   }
-  assert.equal(deltas, 9 * 16, 'half of the pages from the second round on');
   bench.close();
 });
 
-test('a page that was pushed out travels whole, and is right', () => {
+test('a page that is sent for the first time gives way to a hot one, and leaves its signature', () => {
   const bench = new Bench({ cachePages: 8 });
-  const [old, young] = [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13, 14, 15]]; // prettier-ignore
-  for (const each of [...old, ...young]) bench.write(each, 0, noise(each, PAGE));
-  bench.send(old);
-  let rounds = 0;
-  for (; bench.send(young).unchangedPages === 0; rounds++) assert.ok(rounds < 10, 'the young ones come in at last');
-  assert.ok(rounds > 1, 'but not at once');
-  for (const each of old) bench.write(each, 5, Buffer.from('new'));
-  assert.equal(bench.send(old).deltaPages, 0);
-  for (const each of old) assert.ok(bench.read(1, each).equals(bench.read(0, each)));
+  const [cold, hot] = [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13, 14, 15]]; // prettier-ignore
+  for (const each of [...cold, ...hot]) bench.write(each, 0, noise(each, PAGE));
+  const sizes = (pages: number[], heat: number): [number, number, number | undefined] => {
+    for (const each of pages) bench.write(each, 1000, noise(each + bench.frames.length * 99, 8));
+    const { deltaPages } = bench.send(pages, pages.map(() => heat)); // prettier-ignore
+    for (const each of pages) assert.ok(bench.read(1, each).equals(bench.read(0, each)));
+    return [deltaPages, bench.frames.length, bench.frames.at(-1)?.deltaBytes];
+  };
+  assert.deepEqual(sizes(cold, 0), [0, 1, 0]);
+  assert.deepEqual(sizes(hot, 1), [0, 2, 0]);
+  assert.deepEqual(sizes(hot, 1), [8, 3, 8 * 12], 'whole versions of the hot ones');
+  assert.deepEqual(sizes(cold, 0), [8, 4, 8 * (5 + 128)], 'blocks of those that were pushed out');
   bench.close();
 });
 
