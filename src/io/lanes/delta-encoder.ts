@@ -2,8 +2,8 @@
  * Decides for each page of a batch how it travels: whole, as a delta to the version that this lane sent last, or not at
  * all because nothing changed; and keeps the cache of those versions in step with what was sent (R2).
  *
- * Hot pages, those that the guest has been seen to write to, have the versions' cache before all others; pages that are sent
- * for the first time take what is free of it, and those for which there is no room leave a signature. The destination needs no cache: the version sent last is what its memory holds.
+ * Only hot pages enter the cache of versions, those that the guest has been seen to write to; the others leave a signature,
+ * which costs half as much as a copy and a sixteenth of its memory. The destination needs no cache: the version sent last is what its memory holds.
  */
 import { randomFillSync } from 'node:crypto';
 import { encodeDelta, type PageMemory } from '../../core/wire/page-delta.ts';
@@ -65,20 +65,19 @@ export class DeltaEncoder {
   #fromSignature(page: number, isHot: boolean, memory: PageMemory, at: number): PageTravel {
     const isSigned = this.#signatures.has(page);
     const end = isSigned ? this.#signatures.encodeDelta(page, memory, at, this.#deltas(), this.#length) : -1;
-    if (this.#keepVersion(page, isHot || isSigned, memory, at)) this.#signatures.drop(page);
+    if ((isHot || isSigned) && this.#keepVersion(page, memory, at)) this.#signatures.drop(page);
     else if (!isSigned) this.#signatures.sign(page, isHot, memory, at);
     return this.#travel(end);
   }
 
-  /** Hot pages push others out, which are signed then; the others take what is free. Returns whether it is kept. Hot. */
-  #keepVersion(page: number, isHot: boolean, memory: PageMemory, at: number): boolean {
+  /** Gives the page a slot if there is one for it; what is pushed out is signed. Hot: no allocation. */
+  #keepVersion(page: number, memory: PageMemory, at: number): boolean {
     const { cache } = this;
-    const slot = isHot ? cache.choose(page) : cache.chooseFree(page);
+    const slot = cache.choose(page);
     if (slot < 0) return false;
     const before = cache.pageIn(slot);
     if (before >= 0) this.#signatures.sign(before, true, cache.memory, slot * PAGE);
     cache.put(slot, page);
-    if (!isHot) cache.expire(slot);
     copyPage(memory, at, cache.memory, slot * PAGE);
     return true;
   }

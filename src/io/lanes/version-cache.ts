@@ -91,19 +91,6 @@ export class VersionCache {
     this.#usedIn[slot] = this.#generation;
   }
 
-  /** A free slot for a page that is not known to be hot, or -1. Hot: no allocation. */
-  chooseFree(page: number): number {
-    if (this.#held === this.#pages.length) return -1;
-    const first = this.#setOf(page);
-    for (let slot = first; slot < first + WAYS; slot++) if (this.#pages[slot] === EMPTY) return slot;
-    return -1;
-  }
-
-  /** The slot counts as old: any hot page that wants it gets it. Hot: no allocation. */
-  expire(slot: number): void {
-    this.#usedIn[slot] = (this.#generation - AGE_MAX) & 255;
-  }
-
   /** The destination holds something else from now on. Hot: no allocation. */
   drop(page: number): void {
     const slot = this.find(page);
