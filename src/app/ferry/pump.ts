@@ -330,6 +330,7 @@ export class Pump implements VmStreamSink {
       maxBandwidthBytesPerSecond,
       batchPages: BATCH_PAGES_MAX,
       pull: hasPullPhase(options),
+      delta: deltaCacheBytesOf(options) > 0,
       nowMs: performance.now(),
     });
     scheduler.setFixedDowntimeMs(fixedDowntimeMs);

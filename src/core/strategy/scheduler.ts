@@ -26,6 +26,7 @@ import { Progress, timeToGoMs, type Work } from './progress.ts';
 import { pageDirectory } from './page-directory.ts';
 import { Pruning, type ReportOrder } from './pruning.ts';
 import { RoundLog } from './round-log.ts';
+import { SentTotals } from './sent-totals.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
 import { SwitchoverBound, type BoundFacts } from './switchover-bound.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -50,6 +51,8 @@ export type SchedulerOptions = {
   readonly reportPages?: number;
   /** What is left when the guest stops is pulled by the destination; lanes send nothing more. */
   readonly pull: boolean;
+  /** Whether pages that are sent again may travel as deltas. */
+  readonly delta?: boolean;
 };
 
 /** What a lane says when it has read and framed a batch. */
@@ -132,13 +135,7 @@ export class Scheduler {
   #dirtyPagesPerSecond = 0;
   #dirtyPagesPerSecondMin = Infinity;
   #dirtyIntervals = 0;
-  #dataPages = 0;
-  #deltaPages = 0;
-  #unchangedPages = 0;
-  #zeroPages = 0;
-  #resentPages = 0;
-  #resentBytes = 0;
-  #wireBytes = 0;
+  readonly #sent = new SentTotals();
   #hasClosedRounds = false;
   /** The sync that was asked for came while pages were pending. */
   #isRefresh = false;
@@ -270,13 +267,7 @@ export class Scheduler {
     this.#bucket.take(correction);
     const { roundIndex, againPages } = this.#unsent[lane]!.shift()!;
     this.#log.sent(roundIndex, batch.dataPages, batch.wireBytes);
-    this.#dataPages += batch.dataPages;
-    this.#deltaPages += batch.deltaPages ?? 0;
-    this.#unchangedPages += batch.unchangedPages ?? 0;
-    this.#resentPages += batch.resentPages ?? Math.min(againPages, batch.dataPages);
-    this.#resentBytes += batch.resentBytes ?? 0;
-    this.#zeroPages += Math.max(0, batch.zeroPages - againPages);
-    this.#wireBytes += batch.wireBytes;
+    this.#sent.add(batch, againPages);
   }
 
   /** The destination has placed the batch with this id and every earlier one of the lane. */
@@ -319,7 +310,7 @@ export class Scheduler {
   snapshot(nowMs: number): SchedulerSnapshot {
     const work = this.#work();
     const rounds = this.#log.reports();
-    const zero = Math.min(this.#table.totalPages, this.#table.skippedZeroPages + this.#zeroPages);
+    const zero = Math.min(this.#table.totalPages, this.#table.skippedZeroPages + this.#sent.zeroPages);
     return {
       progress: this.#progress.update(work),
       timeToGoMs: timeToGoMs(work),
@@ -327,20 +318,20 @@ export class Scheduler {
       rounds,
       pages: {
         total: this.#table.totalPages,
-        sent: this.#dataPages,
-        resent: this.#resentPages,
+        sent: this.#sent.dataPages,
+        resent: this.#sent.resentPages,
         zero,
         pruned: this.#options.prune ? this.#table.sparedPages : null,
-        delta: this.#deltaPages,
-        unchanged: this.#unchangedPages,
+        delta: this.#sent.deltaPages,
+        unchanged: this.#sent.unchangedPages,
         pulled: this.#options.pull && this.#guest === 'stopped' ? this.#waitingPages : null,
       },
       directory: pageDirectory(this.#table, this.#link.inFlightPages),
       pagesPending: this.#waitingPages,
       pagesInFlight: this.#link.inFlightPages,
       dirtyPagesPerSecond: this.#dirtyPagesPerSecond,
-      wireBytes: this.#wireBytes,
-      resentBytes: this.#resentBytes,
+      wireBytes: this.#sent.wireBytes,
+      resentBytes: this.#sent.resentBytes,
       wireBytesPerSecond: this.#link.wireBytesPerSecond ?? 0,
       predictedDowntimeMs: this.#moment('roundEnd', nowMs).predictedDowntimeMs,
       boundMs: this.#bound.boundMs,
@@ -431,7 +422,7 @@ export class Scheduler {
       Math.min(wireBytesPerSecond ?? 0, this.#options.maxBandwidthBytesPerSecond ?? Infinity) / 1000;
     return {
       pagesPerMs: isFirst ? pagesPerMs : Math.min(pagesPerMs, placedPages / elapsedMs),
-      wireBytesPerMs: isFirst ? wireBytesPerMs : Math.min(wireBytesPerMs, this.#wireBytes / elapsedMs),
+      wireBytesPerMs: isFirst ? wireBytesPerMs : Math.min(wireBytesPerMs, this.#sent.wireBytes / elapsedMs),
       contentPages: totalPages - skippedZeroPages - prunedPages,
       placedPages,
       inFlightPages,
@@ -487,6 +478,7 @@ export class Scheduler {
       neverDirtiedPages: this.#table.pendingNeverDirtiedPages,
       dirtyPagesPerMsMin: isShown ? this.#dirtyPagesPerSecondMin / 1000 : 0,
       pagesPerMs: this.#link.pagesPerMs,
+      repeatCost: this.#options.delta === true ? this.#sent.repeatCost : 1,
       boundLeftMs: this.#bound.leftMs(nowMs),
       feedHold,
     };
