@@ -22,6 +22,7 @@ import { bridgeName, planLab } from '../src/app/lab/plan.ts';
 import type { HostName, LinkName } from '../src/app/lab/plan.ts';
 import { VmferryGuest } from '../src/app/lab/vmferry-migration.ts';
 import type { MigrationReport } from '../src/core/model/migration.ts';
+import { switchoverText } from '../src/core/model/switchover.ts';
 import { vmSpecSchema } from '../src/core/model/vm.ts';
 
 const HEARTBEAT_PORT = 9000;
@@ -38,6 +39,7 @@ const { values: given } = parseArgs({
     native: { type: 'string', default: '' },
     repeat: { type: 'string', default: '1' },
     threads: { type: 'boolean', default: false },
+    why: { type: 'boolean', default: false },
     timeout: { type: 'string', default: '120' },
   },
 });
@@ -182,6 +184,7 @@ async function vmferryMoves(tools: WatchTools): Promise<void> {
         row(word, [...times, sent, resent, delta, unchanged, rounds.length, ...cpu]) +
           (corruptedWords > 0 ? ' DAMAGED' : ''),
       );
+      if (given.why && report!.switchover !== null) print(`    ${switchoverText(report!.switchover)}`);
       if (given.threads) print(threadText);
     }
   }
