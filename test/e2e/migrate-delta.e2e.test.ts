@@ -28,6 +28,8 @@ test('pages of which 32 bytes change travel as deltas, there and back', async (t
     assert.deepEqual([report.verified, report.options.delta, report.options.compress], [true, 'on', 'adaptive']);
     const { resent, delta } = report.pages;
     t.diagnostic(`${resent} pages again, ${delta} as deltas, ${report.bytes.wire} bytes for ${report.bytes.raw}`);
+    // Whole ones are 1900 bytes each.
+    assert.ok(report.bytes.resent < resent * 500, `${report.bytes.resent} bytes for ${resent} pages sent again`);
     assert.ok(delta !== null && delta > 1000, `${delta} of ${resent} pages travelled as deltas`);
     await guest.moreWriterLines(10);
     guest.assertSound();
