@@ -22,6 +22,7 @@ import { bridgeName, planLab } from '../src/app/lab/plan.ts';
 import type { HostName, LinkName } from '../src/app/lab/plan.ts';
 import { VmferryGuest } from '../src/app/lab/vmferry-migration.ts';
 import type { MigrationReport } from '../src/core/model/migration.ts';
+import { switchoverText } from '../src/core/model/switchover.ts';
 import { vmSpecSchema } from '../src/core/model/vm.ts';
 
 const HEARTBEAT_PORT = 9000;
@@ -38,6 +39,8 @@ const { values: given } = parseArgs({
     native: { type: 'string', default: '' },
     repeat: { type: 'string', default: '1' },
     threads: { type: 'boolean', default: false },
+    why: { type: 'boolean', default: false },
+    timeout: { type: 'string', default: '120' },
   },
 });
 
@@ -104,7 +107,11 @@ async function watchThreads(): Promise<() => string> {
   };
 }
 
-const columns = ['total', 'stream', 'down', 'MiB', 'gap', 'sent', 'again', 'delta', 'same', 'CPU a', 'b', 'Qa', 'Qb'];
+const columns = [
+  ...['total', 'stream', 'down', 'MiB', 'again', 'stop', 'gap', 'sent', 'again', 'delta', 'same'],
+  ...['rounds', 'CPU a', 'b', 'Qa', 'Qb'],
+];
+const mib = (bytes: number | undefined): string | null => (bytes === undefined ? null : (bytes / 2 ** 20).toFixed(2));
 
 function row(name: string, cells: readonly (number | string | null)[]): string {
   const text = cells.map((cell) => (typeof cell === 'number' ? cell.toFixed(0) : (cell ?? '-')).padStart(7));
@@ -154,13 +161,30 @@ async function vmferryMoves(tools: WatchTools): Promise<void> {
       const threadText = threads();
       at = to;
       const { corruptedWords, longestGapMs } = await checkMoved(movable, pages, moved, tools);
-      const { totalMs, stagesMs, pages: counts, cpuMs, downtimeMs, outcome, reason } = report! as MigrationReport;
+      const {
+        totalMs,
+        stagesMs,
+        pages: counts,
+        bytes,
+        rounds,
+        cpuMs,
+        downtimeMs,
+        outcome,
+        reason,
+      } = report! as MigrationReport;
       if (outcome !== 'completed') throw new Error(reason);
       const { sent, resent, delta, unchanged } = counts;
       const cpu = [cpuMs.source.agent, cpuMs.destination.agent, cpuMs.source.qemu, cpuMs.destination.qemu];
       const stream = totalMs - stagesMs.reservation - stagesMs.preMigration;
-      const times = [totalMs, stream, downtimeMs, (moved.wireBytes / 2 ** 20).toFixed(1), longestGapMs];
-      print(row(word, [...times, sent, resent, delta, unchanged, ...cpu]) + (corruptedWords > 0 ? ' DAMAGED' : ''));
+      const stopped = rounds
+        .filter(({ stage }) => stage === 'stopAndCopy')
+        .reduce((sum, each) => sum + each.wireBytes, 0);
+      const times = [totalMs, stream, downtimeMs, mib(moved.wireBytes), mib(bytes.resent), mib(stopped), longestGapMs];
+      print(
+        row(word, [...times, sent, resent, delta, unchanged, rounds.length, ...cpu]) +
+          (corruptedWords > 0 ? ' DAMAGED' : ''),
+      );
+      if (given.why && report!.switchover !== null) print(`    ${switchoverText(report!.switchover)}`);
       if (given.threads) print(threadText);
     }
   }
@@ -180,15 +204,18 @@ async function nativeMove(word: string, tools: WatchTools): Promise<void> {
       parameters: assignments(list.filter((each) => each.includes('='))),
     },
     signal: tools.signal,
+    moveTimeoutMs: Number(given.timeout) * 1000,
   });
   try {
     const pages = await waitUntilReady(guest, tools);
     await waitForPass(guest, pages, tools);
     const moved = await moveWatched(guest, 'b', tools);
+    if (moved.outcome !== 'completed')
+      return print(`${row(word, [])}${mib(moved.wireBytes)} MiB until: ${moved.reason}`);
     const { corruptedWords, longestGapMs } = await checkMoved(guest, pages, moved, tools);
-    const mib = (moved.wireBytes / 2 ** 20).toFixed(1);
-    const damage = corruptedWords > 0 ? ' DAMAGED' : '';
-    print(row(word, [moved.totalMs, moved.totalMs, moved.downtimeMs, mib, longestGapMs]) + damage);
+    const bytes = [mib(moved.wireBytes), mib(moved.resentBytes), null];
+    const figures = [moved.totalMs, moved.totalMs, moved.downtimeMs, ...bytes, longestGapMs, moved.pagesSent ?? null];
+    print(row(word, figures) + (corruptedWords > 0 ? ' DAMAGED' : ''));
   } finally {
     await guest.stop();
   }

@@ -8,7 +8,7 @@ import { after, type TestContext } from 'node:test';
 import { createTestAuthority } from './certificates.ts';
 import { DestinationLanePool, type DestinationLaneOptions } from '../../src/io/lanes/destination-lane-pool.ts';
 import type { LaneError } from '../../src/io/lanes/errors.ts';
-import type { LaneCounts, MemoryMap } from '../../src/io/lanes/lane-protocol.ts';
+import type { SentCounts, MemoryMap } from '../../src/io/lanes/lane-protocol.ts';
 import { SourceLanePool, type SourceLaneOptions } from '../../src/io/lanes/source-lane-pool.ts';
 
 export const PAGE = 4096;
@@ -71,13 +71,13 @@ export function mixedPage(): Buffer {
 export class Recorder {
   readonly acked: number[][] = [];
   readonly verified = new Map<number, { pages: number; mismatches: Uint32Array }>();
-  readonly sent: LaneCounts[] = [];
+  readonly sent: SentCounts[] = [];
   readonly failures: LaneError[] = [];
   readonly failed = Promise.withResolvers<LaneError>();
   #changed = Promise.withResolvers<void>();
 
   readonly events = {
-    onSent: (_lane: number, _id: number, counts: LaneCounts) => this.#note(() => this.sent.push(counts)),
+    onSent: (_lane: number, _id: number, counts: SentCounts) => this.#note(() => this.sent.push(counts)),
     onAcked: (lane: number, id: number) => this.#note(() => (this.acked[lane] ??= []).push(id)),
     onVerified: (_lane: number, id: number, result: { pages: number; mismatches: Uint32Array }) =>
       this.#note(() => this.verified.set(id, result)),

@@ -25,7 +25,7 @@ const documented = {
     unchanged: null,
     pulled: null,
   },
-  bytes: { wire: null, raw: null },
+  bytes: { wire: null, resent: null, raw: null },
   cpuMs: { source: { agent: null, qemu: null }, destination: { agent: null, qemu: null } },
   ...{ verified: null, switchover: null, pull: null, predicted: null },
 };
@@ -63,6 +63,10 @@ export function assertReport(report: MigrationReport): void {
   assert.ok(pages.resent <= pages.sent && pages.zero <= pages.total, JSON.stringify(pages));
   assert.ok((pages.delta ?? 0) <= pages.sent, JSON.stringify(pages));
   assert.equal(bytes.raw, pages.sent * 4096, 'raw bytes are those of the pages sent');
+  assert.ok(
+    bytes.resent <= bytes.wire && bytes.resent > 0 === pages.resent + (pages.unchanged ?? 0) > 0,
+    JSON.stringify(bytes),
+  );
   assert.ok(bytes.wire > 0 && bytes.wire <= bytes.raw * 1.02 + 2 ** 20, `${bytes.wire} bytes for ${bytes.raw}`);
   for (const side of [cpuMs.source, cpuMs.destination]) {
     assert.ok(side.agent !== null && side.agent > 0 && side.qemu !== null && side.qemu >= 0, JSON.stringify(cpuMs));

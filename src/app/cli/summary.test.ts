@@ -20,7 +20,7 @@ test('a completed migration', () => {
     'total             3.401 s  84.9 MiB  70 100',
     '',
     'downtime       120 ms (target 300 ms)',
-    'on the wire    84.9 MiB (209 Mbit/s on average)',
+    'on the wire    84.9 MiB (209 Mbit/s on average), 9.16 MiB of it pages sent again',
     'guest memory   1.00 GiB, 274 MiB of it sent before compression',
     'pages          70 100 sent, 10 100 of them again, 202 144 zero, 6 100 as deltas, 40 unchanged',
     'CPU time       source agent 900 ms, QEMU 700 ms; destination agent 600 ms, QEMU unknown',

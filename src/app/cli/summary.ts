@@ -64,7 +64,7 @@ function factTable(report: MigrationReport): string[] {
   ];
   const rows = [
     ['downtime', report.downtimeMs === null ? 'none' : `${formatMs(report.downtimeMs)}${targetText(report)}`],
-    ['on the wire', `${formatBytes(bytes.wire)}${rate}`],
+    ['on the wire', `${formatBytes(bytes.wire)}${rate}, ${formatBytes(bytes.resent)} of it pages sent again`],
     [
       'guest memory',
       `${formatBytes(counts.total * PAGE_BYTES)}, ${formatBytes(bytes.raw)} of it sent before compression`,

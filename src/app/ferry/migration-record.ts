@@ -1,6 +1,7 @@
 /** What a session notes while a migration runs, and the view and the report that are made of it. */
 import { hasPullPhase } from '../../core/model/migration.ts';
 import type {
+  ByteCounts,
   CpuMs,
   GuestWhereabouts,
   MigrationOptions,
@@ -196,9 +197,9 @@ export class MigrationRecord {
     return { ...pages, sent: pages.sent + this.#served.dataPages };
   }
 
-  #bytes(): { readonly wire: number; readonly raw: number } {
-    const { wire, raw } = this.#totals?.bytes ?? { wire: this.#progress?.wireBytes ?? 0, raw: 0 };
-    return { wire: wire + this.#served.wireBytes, raw: raw + this.#served.rawBytes };
+  #bytes(): ByteCounts {
+    const { wire, resent, raw } = this.#totals?.bytes ?? { wire: this.#progress?.wireBytes ?? 0, resent: 0, raw: 0 };
+    return { wire: wire + this.#served.wireBytes, resent, raw: raw + this.#served.rawBytes };
   }
 
   /** Only after `end`. */

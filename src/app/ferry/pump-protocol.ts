@@ -4,7 +4,13 @@
  * The pump owns the data plane of one migration at the source: QEMU's migration socket, the page table, the scheduler
  * and the lanes. The session owns QMP, the control connection and the transaction.
  */
-import type { MigrationOptions, PageCounts, PageDirectory, RoundReport } from '../../core/model/migration.ts';
+import type {
+  ByteCounts,
+  MigrationOptions,
+  PageCounts,
+  PageDirectory,
+  RoundReport,
+} from '../../core/model/migration.ts';
 import type { ReportOrder } from '../../core/strategy/pruning.ts';
 import type { SwitchoverReport } from '../../core/model/switchover.ts';
 import type { LaneTls, MemoryMap } from '../../io/lanes/lane-protocol.ts';
@@ -63,7 +69,7 @@ export type PumpTotals = {
   readonly rounds: readonly RoundReport[];
   readonly pages: PageCounts;
   readonly directory: PageDirectory;
-  readonly bytes: { readonly wire: number; readonly raw: number };
+  readonly bytes: ByteCounts;
 };
 
 /** What came of asking the guest which pages it can do without. */

@@ -330,6 +330,7 @@ export class Pump implements VmStreamSink {
       maxBandwidthBytesPerSecond,
       batchPages: BATCH_PAGES_MAX,
       pull: hasPullPhase(options),
+      delta: deltaCacheBytesOf(options) > 0,
       nowMs: performance.now(),
     });
     scheduler.setFixedDowntimeMs(fixedDowntimeMs);
@@ -339,10 +340,13 @@ export class Pump implements VmStreamSink {
   // --- ends -------------------------------------------------------------------------------------------------------
 
   #totals(): PumpTotals {
-    const { rounds, pages, wireBytes, switchover, directory } = this.#scheduler.snapshot(performance.now());
+    const { rounds, pages, wireBytes, resentBytes, switchover, directory } = this.#scheduler.snapshot(
+      performance.now(),
+    );
     const { delta, unchanged } = this.#init.options.delta === 'on' ? pages : { delta: null, unchanged: null };
     const counts = { ...pages, delta, unchanged };
-    return { switchover, rounds, pages: counts, directory, bytes: { wire: wireBytes, raw: this.#rawBytes } };
+    const bytes = { wire: wireBytes, resent: resentBytes, raw: this.#rawBytes };
+    return { switchover, rounds, pages: counts, directory, bytes };
   }
 
   #progress(nowMs: number): PumpProgress {

@@ -21,6 +21,8 @@ export type MoveFigures = {
   readonly downtimeMs: number | null;
   /** Page contents that were sent, repeats included, zero pages excluded; absent where the move did not complete. */
   readonly pagesSent?: number;
+  /** Bytes of pages that were sent again; absent where the mover does not say. */
+  readonly resentBytes?: number;
   /** Further times of this mode, for a closer look. */
   readonly furtherMs: Readonly<Record<string, number>>;
 };

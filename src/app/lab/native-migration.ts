@@ -13,6 +13,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeError } from '../../core/base/errors.ts';
+import { PAGE_BYTES } from '../../core/model/units.ts';
 import type { VmSpec } from '../../core/model/vm.ts';
 import { buildCommandLine } from '../../io/qemu/command-line.ts';
 import type { QemuCommandLine } from '../../io/qemu/command-line.ts';
@@ -21,6 +22,7 @@ import { waitForMigrationStatus, waitForRunState } from '../../io/qemu/migration
 import { startQemu, terminate } from '../../io/qemu/process.ts';
 import type { StartedQemu } from '../../io/qemu/process.ts';
 import type { QmpClient } from '../../io/qemu/qmp-client.ts';
+import type { MigrationInfo } from '../../io/qemu/qmp-types.ts';
 import { formatVersion } from '../../io/qemu/version.ts';
 import type { MoveFigures, MoveMode } from './comparison.ts';
 import type { MovableGuest } from './move-watch.ts';
@@ -48,6 +50,7 @@ export type NativeOptions = {
 /** QEMU's default. */
 const MULTIFD_CHANNELS = 2;
 const PORT = 4444;
+const PAGE_HEADER_BYTES = 8;
 /** A plain pre-copy of a guest that writes faster than the link never ends by itself. */
 const MOVE_TIMEOUT_MS = 120_000;
 const RUNNING_TIMEOUT_MS = 30_000;
@@ -102,7 +105,8 @@ export class NativeGuest implements MovableGuest {
       };
       const downtimeMs = info.downtime ?? null;
       const pagesSent = info.ram?.normal ?? Number.NaN;
-      return { qemuVersion, outcome: 'completed', reason: 'completed', totalMs, downtimeMs, pagesSent, furtherMs };
+      const figures = { totalMs, downtimeMs, pagesSent, ...resentOf(info), furtherMs };
+      return { qemuVersion, outcome: 'completed', reason: 'completed', ...figures };
     } catch (error) {
       if (!(error instanceof MigrationControlError)) throw error;
       await source.execute('migrate_cancel').catch(() => undefined);
@@ -119,6 +123,17 @@ export class NativeGuest implements MovableGuest {
   async stop(): Promise<void> {
     await Promise.all([endSide(this.#source), endSide(this.#destination)]);
   }
+}
+
+/**
+ * With xbzrle QEMU says what repeats cost: their deltas, and those that are sent whole because the cache does not have them
+ * or the delta is too long.
+ */
+function resentOf(info: MigrationInfo): { readonly resentBytes?: number } {
+  const cache = info['xbzrle-cache'];
+  if (cache === undefined) return {};
+  const wholePages = cache['cache-miss'] + cache.overflow;
+  return { resentBytes: cache.bytes + wholePages * PAGE_BYTES + (cache.pages + wholePages) * PAGE_HEADER_BYTES };
 }
 
 function tuningOf(mode: NativeMode): NativeTuning {

@@ -219,7 +219,7 @@ export const migrationReportSchema = z.object({
     unchanged: count.nullable(),
     pulled: count.nullable(),
   }),
-  bytes: z.object({ wire: count, raw: count }),
+  bytes: z.object({ wire: count, resent: count, raw: count }),
   cpuMs: z.object({ source: cpuMsSchema, destination: cpuMsSchema }),
   verified: z.boolean(),
   notes: z.array(z.string()),

@@ -40,7 +40,7 @@ const common = {
     { round: 2, stage: 'preCopy', ms: 300, pagesSent: 9000, wireBytes: 9_500_000, pagesDirtied: 1100 },
   ],
   pages: { ...counts, pruned: null, delta: 6100, unchanged: 40, pulled: null },
-  bytes: { wire: 89_000_000, raw: 287_129_600 },
+  bytes: { wire: 89_000_000, resent: 9_600_000, raw: 287_129_600 },
   cpuMs: { source: { agent: 900, qemu: 700 }, destination: { agent: 600, qemu: null } },
   verified: true,
   notes: [],

@@ -125,6 +125,18 @@ export type PageCounts = {
   readonly pulled: number | null;
 };
 
+export type ByteCounts = {
+  /** Of all frames of the lanes, and of what was pulled. */
+  readonly wire: number;
+  /**
+   * Of `wire`, those of pages that a lane had sent before: whole ones, deltas, frames that only say that nothing changed. The
+   * others are those of pages sent for the first time, zero runs, and what was pulled.
+   */
+  readonly resent: number;
+  /** 4096 for each page of `PageCounts.sent`: what they are before deltas and compression. */
+  readonly raw: number;
+};
+
 /** The pull phase: the guest runs at the destination, and pages that it misses come from the source. */
 export type PullReport = {
   /** From the guest's start to its last page; part of the stage `activation`. */
@@ -211,7 +223,7 @@ export type MigrationReport = {
   readonly stagesMs: Readonly<Record<StageName, number>>;
   readonly rounds: readonly RoundReport[];
   readonly pages: PageCounts;
-  readonly bytes: { readonly wire: number; readonly raw: number };
+  readonly bytes: ByteCounts;
   readonly cpuMs: { readonly source: CpuMs; readonly destination: CpuMs };
   /** true: every page was compared and equal, except the pruned ones; false: not asked for, or not reached. */
   readonly verified: boolean;

@@ -136,8 +136,11 @@ export class PageTableModel {
 
   pendingOf(lane: number, group: PageGroup): number[] {
     const stirred = new Set([...this.withheld.keys()].map((page) => page >>> 9));
-    const isWanted = (page: number) =>
-      group === 'calm' ? !stirred.has(page >>> 9) : (group === 'dirtied') === this.namings.get(page)! > 1;
+    const isWanted = (page: number): boolean => {
+      if (group === 'calm') return !stirred.has(page >>> 9);
+      if (group === 'unsent' || group === 'repeats') return this.sentBefore.has(page) === (group === 'repeats');
+      return (group === 'dirtied') === this.namings.get(page)! > 1;
+    };
     const ofLane = [...this.pending].filter((page) => laneOf(page, this.lanes) === lane);
     return ofLane.filter((page) => group === 'all' || isWanted(page));
   }

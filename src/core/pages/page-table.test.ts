@@ -153,7 +153,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       lane: fc.nat(7),
       cursor: fc.nat(5000),
       maxPages: fc.integer({ min: 1, max: 300 }),
-      group: fc.constantFrom<PageGroup>('all', 'neverDirtied', 'dirtied', 'calm'),
+      group: fc.constantFrom<PageGroup>('all', 'neverDirtied', 'dirtied', 'calm', 'unsent', 'repeats'),
     }),
     weight: 2,
   },

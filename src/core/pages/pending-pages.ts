@@ -18,10 +18,9 @@ import { CHUNK_PAGES } from './limits.ts';
 /**
  * Pending pages as MPLM divides them: `neverDirtied` were named once, as every page is by the first sweep; `dirtied` were
  * named again, so the guest has written to them since the migration began.
-. `calm` are those of chunks in which no
- * page is withheld.
+ * `calm` are those of chunks in which no page is withheld. `unsent` were never handed to a lane, `repeats` were.
  */
-export type PageGroup = 'all' | 'neverDirtied' | 'dirtied' | 'calm';
+export type PageGroup = 'all' | 'neverDirtied' | 'dirtied' | 'calm' | 'unsent' | 'repeats';
 
 export class PendingPages {
   readonly #pending: Uint32Array;
@@ -89,7 +88,7 @@ export class PendingPages {
 
   pagesOfLane(lane: number, group: PageGroup = 'all'): number {
     const all = this.#pagesOfLane[lane] ?? 0;
-    if (group === 'all' || group === 'calm') return all;
+    if (group !== 'dirtied' && group !== 'neverDirtied') return all;
     const dirtied = this.#dirtiedOfLane[lane] ?? 0;
     return group === 'dirtied' ? dirtied : all - dirtied;
   }
@@ -185,7 +184,7 @@ export class PendingPages {
     group: PageGroup = 'all',
     outStart = 0,
   ): number {
-    if (maxPages <= 0 || this.pagesOfLane(lane, group) === 0) return outStart;
+    if (maxPages <= 0 || this.pagesOfLane(lane, group) === 0 || this.#hasNone(group)) return outStart;
     const chunks = this.#laneOfChunk.length;
     const start = (cursor >>> 9) % chunks;
     let chunk = start + ((lane - (start % this.#lanes) + this.#lanes) % this.#lanes);
@@ -208,9 +207,14 @@ export class PendingPages {
     return this.#outCount;
   }
 
+  #hasNone(group: PageGroup): boolean {
+    return group === 'unsent' ? this.#unsentPages === 0 : group === 'repeats' && this.#unsentPages === this.#pages;
+  }
+
+  /** At most so many. */
   #pendingInChunk(chunk: number, group: PageGroup): number {
     const all = this.#pagesOfChunk[chunk]!;
-    if (group === 'all') return all;
+    if (group === 'all' || group === 'unsent' || group === 'repeats') return all;
     if (group === 'calm') return this.#hot.pagesOfChunk(chunk) === 0 ? all : 0;
     return group === 'dirtied' ? this.#dirtiedOfChunk[chunk]! : all - this.#dirtiedOfChunk[chunk]!;
   }
@@ -239,12 +243,16 @@ export class PendingPages {
 
   #nextPending(group: PageGroup, from: number, end: number): number {
     if (group === 'all' || group === 'calm') return nextSetBit(this.#pending, from, end);
-    return nextSetBitWhere(this.#pending, this.#dirtied, group === 'dirtied' ? -1 : 0, from, end);
+    return nextSetBitWhere(this.#pending, this.#filter(group), wantedOf(group), from, end);
   }
 
   #endOfRun(group: PageGroup, from: number, end: number): number {
     if (group === 'all' || group === 'calm') return nextClearBit(this.#pending, from, end);
-    return nextOtherBitWhere(this.#pending, this.#dirtied, group === 'dirtied' ? -1 : 0, from, end);
+    return nextOtherBitWhere(this.#pending, this.#filter(group), wantedOf(group), from, end);
+  }
+
+  #filter(group: PageGroup): Uint32Array {
+    return group === 'unsent' || group === 'repeats' ? this.#sentBefore : this.#dirtied;
   }
 
   /** Returns how many of the pages are of the dirtied group. */
@@ -288,4 +296,9 @@ export class PendingPages {
       assert(this.#dirtiedOfChunk[chunk] === dirtiedPerChunk[chunk], `pending dirtied pages of chunk ${chunk}`);
     }
   }
+}
+
+/** Whether a page of the group has its bit in the group's filter. Hot. */
+function wantedOf(group: PageGroup): 0 | -1 {
+  return group === 'dirtied' || group === 'repeats' ? -1 : 0;
 }

@@ -51,6 +51,7 @@ test('a guest that never wrote less than the link carries is stopped early', () 
   assert.equal(sending({ dirtyPagesPerMsMin: 16, neverDirtiedPages: 1001 }), null, 'first what it did not write');
   assert.equal(sending({ dirtyPagesPerMsMin: 15 }), null, 'a pass over what it wrote is worth its time');
   assert.equal(sending({ dirtyPagesPerMsMin: 16 }), 'guest writes faster than the link');
+  assert.equal(sending({ dirtyPagesPerMsMin: 16, repeatCost: 0.1 }), null, 'a repeat costs next to nothing');
   const patient = createAuto(pages, { downtimeTargetMs: 110, maxRounds: 30 });
   const fits = momentOf({ at: 'sending', dirtyPagesPerMsMin: 16 });
   assert.equal(patient.decide(fits), null, 'what is left fits the target: no need to hurry');

@@ -42,9 +42,11 @@ export function createAuto(table: PageTable, options: AutoOptions): Strategy {
     return all;
   }
 
-  /** Only pages that were written before are left, and sending them would save little. */
-  function isInVain({ neverDirtiedPages, dirtyPagesPerMsMin, pagesPerMs }: Moment): boolean {
+  /** Only pages that were written before are left, and sending them would save little: their repeats would cost as much again. */
+  function isInVain({ neverDirtiedPages, dirtyPagesPerMsMin, pagesPerMs, repeatCost }: Moment): boolean {
     if (neverDirtiedPages > limits.STOP_DELAY_MS * pagesPerMs) return false;
+    const hasRepeats = table.unsentPendingPages < table.pendingPages;
+    if (repeatCost === null ? hasRepeats : repeatCost < limits.CHEAP_REPEAT) return false;
     const sendingMs = table.pendingPages / pagesPerMs;
     return dirtyPagesPerMsMin >= IN_VAIN_RATIO * pagesPerMs && sendingMs > options.downtimeTargetMs;
   }

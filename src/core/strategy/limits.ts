@@ -49,6 +49,10 @@ export const STOP_IN_FLIGHT_MS = 5;
 export const FIXED_DOWNTIME_MS = 60;
 /** After so many syncs the guest has shown how much it writes when it writes least. */
 export const DIRTY_INTERVALS_MIN = 3;
+/** So many pages sent again say what one of them costs; */
+export const REPEATS_MIN = 64;
+/** below this share of a first copy it is worth sending every page once before the guest is stopped, whoever writes to it. */
+export const CHEAP_REPEAT = 0.5;
 /** Dirty measurements kept. */
 export const DIRTY_SAMPLES_MAX = 4;
 /** Batches of backlog that a paced feed may always have. */

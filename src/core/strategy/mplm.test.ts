@@ -74,3 +74,27 @@ test('with an old QEMU the sweep after the first one is the dirtied half', () =>
   assert.equal(strategy.decide(momentOf({ ...paced, round: 2 })), 'never-dirtied pages all sent');
   assert.equal(strategy.decide(sending({ ...paced, boundLeftMs: limits.BOUND_STOP_MS })), 'time bound reached');
 });
+
+test('where repeats are cheap every page is sent once before the stop, with a few repeats beside', () => {
+  const { table, strategy, pick } = setUp();
+  for (let page = 512; page < 2048; page++) table.name(page, false);
+  for (let taken = 0; taken < 100; taken += 50) pick(0, 50);
+  const written = Array.from({ length: 1000 }, (_, i) => 512 + i);
+  for (const page of [...written, 0, 1, 2, 3]) table.name(page, false);
+  for (let left = 536; left > 0; left -= 67) pick(0, 2 * 67);
+  assert.equal(table.pendingNeverDirtiedPages, 0);
+  const stop = (repeatCost: number | null, boundLeftMs = 1e6) =>
+    strategy.decide(sending({ repeatCost, boundLeftMs, pagesPerMs: 1 }));
+  const unsentPages = table.unsentPendingPages;
+  assert.ok(unsentPages > 300, `${unsentPages} written pages were never sent`);
+  assert.equal(stop(1), 'never-dirtied pages all sent', 'without deltas they would be sent in vain');
+  assert.equal(stop(0.1, unsentPages), 'never-dirtied pages all sent', 'the promise comes first');
+  assert.equal(stop(0.1), null);
+  for (const page of [40, 41, 42]) table.name(page, false);
+  const againBefore = table.takenAgainPages;
+  assert.equal(pick(0, 16).length % 2, 0);
+  assert.ok(table.takenAgainPages - againBefore <= 2);
+  assert.equal(table.unsentPendingPages, unsentPages - 16 + table.takenAgainPages - againBefore);
+  while (table.unsentPendingPages > 0) pick(0, 256);
+  assert.equal(stop(0.1), 'never-dirtied pages all sent');
+});

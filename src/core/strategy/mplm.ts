@@ -9,6 +9,10 @@
  * Invariant: while the guest runs, no more dirtied pages were handed out than never-dirtied ones. So the pre-copy sends at
  * most twice what the guest holds, and ends, also when the guest writes faster than the link carries.
  *
+ * Deltas change what is worth sending before the stop: a page that was sent once costs next to nothing when it is sent again,
+ * one that was not costs all of itself, in the downtime if need be. So where a few repeats have shown that they are cheap, the
+ * first group is every page that was never sent, written or not. At most twice the memory it is all the same.
+ *
  * QEMU before 8.1 (`paced`) cannot be made to sync within a sweep, and its first sweep takes as long as sending all it
  * names. There the first sweep is epoch 0 and the one after it is the dirtied half: the same two times memory.
  */
@@ -17,15 +21,20 @@ import * as limits from './limits.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
 
 const PACED_SWEEPS = 2;
+/** An eighth of a batch. */
+const REPEATS_SHIFT = 3;
 
 export type MplmOptions = { readonly intervalMs: number };
 
 export function createMplm(table: PageTable, { intervalMs }: MplmOptions): Strategy {
   const neverDirtiedCursors = new Float64Array(table.lanes);
   const dirtiedCursors = new Float64Array(table.lanes);
+  const unsentCursors = new Float64Array(table.lanes);
   /** Never-dirtied pages handed out, less dirtied ones. */
   let credit = 0;
   let isLate = false;
+  /** Every page is sent once before the stop, or it is being found out whether that is worth it. */
+  let sendsAllOnce = false;
   let feedHold: Moment['feedHold'] = 'strict';
   let isStopping = false;
 
@@ -38,7 +47,25 @@ export function createMplm(table: PageTable, { intervalMs }: MplmOptions): Strat
     return Math.min(share, credit);
   }
 
+  /** A few repeats, to know what they cost, and pages that were never sent. Hot: no allocation. */
+  function pickUnsent(lane: number, maxPages: number, out: Uint32Array): number {
+    const againBefore = table.takenAgainPages;
+    const before = table.takenPages;
+    const repeatsMax = Math.min(maxPages >>> REPEATS_SHIFT, credit);
+    const count = table.takeRuns(lane, dirtiedCursors[lane]!, repeatsMax, out, 'repeats');
+    if (count > 0) dirtiedCursors[lane] = out[count - 2]! + out[count - 1]!;
+    const repeats = table.takenAgainPages - againBefore;
+    const all = table.takeRuns(lane, unsentCursors[lane]!, maxPages - repeats, out, 'unsent', count);
+    if (all > count) unsentCursors[lane] = out[all - 2]! + out[all - 1]!;
+    credit += table.takenPages - before - 2 * repeats;
+    return all;
+  }
+
   function pick(lane: number, maxPages: number, out: Uint32Array): number {
+    if (sendsAllOnce && !isStopping && table.pendingPagesOfLane(lane, 'neverDirtied') === 0) {
+      const count = pickUnsent(lane, maxPages, out);
+      if (count > 0) return count;
+    }
     const before = table.takenPages;
     const count = table.takeRuns(lane, dirtiedCursors[lane]!, dirtiedPagesMax(lane, maxPages), out, 'dirtied');
     if (count > 0) dirtiedCursors[lane] = out[count - 2]! + out[count - 1]!;
@@ -59,7 +86,9 @@ export function createMplm(table: PageTable, { intervalMs }: MplmOptions): Strat
     // Half and half until nothing of the first group is left; what is sent within the delay of the stop counts as sent.
     const halfAndHalfMs = (2 * moment.neverDirtiedPages) / moment.pagesPerMs;
     isLate = halfAndHalfMs > leftMs;
-    return halfAndHalfMs <= limits.STOP_DELAY_MS ? 'never-dirtied pages all sent' : null;
+    sendsAllOnce = isWorthAll(table, credit, moment, leftMs);
+    if (halfAndHalfMs > limits.STOP_DELAY_MS || sendsAllOnce) return null;
+    return 'never-dirtied pages all sent';
   }
 
   return {
@@ -72,4 +101,12 @@ export function createMplm(table: PageTable, { intervalMs }: MplmOptions): Strat
       isStopping = true;
     },
   };
+}
+
+/** Whether pages that were dirtied and never sent are to be sent before the stop, or a few repeats, to know that. */
+function isWorthAll(table: PageTable, credit: number, { repeatCost, pagesPerMs }: Moment, leftMs: number): boolean {
+  const unsentMs = table.unsentPendingPages / pagesPerMs;
+  if (unsentMs <= limits.STOP_DELAY_MS || unsentMs + limits.STOP_DELAY_MS > leftMs) return false;
+  if (repeatCost === null) return table.unsentPendingPages < table.pendingPages && credit > limits.REPEATS_MIN;
+  return repeatCost < limits.CHEAP_REPEAT;
 }

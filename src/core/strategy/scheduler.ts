@@ -27,6 +27,7 @@ import { remainingWork } from './remaining-work.ts';
 import { pageDirectory } from './page-directory.ts';
 import { Pruning, type ReportOrder } from './pruning.ts';
 import { RoundLog } from './round-log.ts';
+import { SentTotals } from './sent-totals.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
 import { SwitchoverBound, type BoundFacts } from './switchover-bound.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -51,6 +52,8 @@ export type SchedulerOptions = {
   readonly reportPages?: number;
   /** What is left when the guest stops is pulled by the destination; lanes send nothing more. */
   readonly pull: boolean;
+  /** Whether pages that are sent again may travel as deltas. */
+  readonly delta?: boolean;
 };
 
 /** What a lane says when it has read and framed a batch. */
@@ -61,6 +64,9 @@ export type SentBatch = {
   /** Of `dataPages`. */
   readonly deltaPages?: number;
   readonly unchangedPages?: number;
+  /** Of `dataPages` and of `wireBytes`, what had been sent before; without it pages are counted by when they were handed out. */
+  readonly resentPages?: number;
+  readonly resentBytes?: number;
   readonly zeroPages: number;
   readonly wireBytes: number;
 };
@@ -88,6 +94,8 @@ export type SchedulerSnapshot = {
   readonly pagesInFlight: number;
   readonly dirtyPagesPerSecond: number;
   readonly wireBytes: number;
+  /** Of these, of pages that had been sent before. */
+  readonly resentBytes: number;
   /** What the link carries when it has something to carry. */
   readonly wireBytesPerSecond: number;
   /** The downtime if the guest were stopped now; null before the first measurement. */
@@ -131,12 +139,7 @@ export class Scheduler {
   #dirtyPagesPerSecond = 0;
   #dirtyPagesPerSecondMin = Infinity;
   #dirtyIntervals = 0;
-  #dataPages = 0;
-  #deltaPages = 0;
-  #unchangedPages = 0;
-  #zeroPages = 0;
-  #resentPages = 0;
-  #wireBytes = 0;
+  readonly #sent = new SentTotals();
   #hasClosedRounds = false;
   /** The sync that was asked for came while pages were pending. */
   #isRefresh = false;
@@ -268,12 +271,7 @@ export class Scheduler {
     this.#bucket.take(correction);
     const { roundIndex, againPages } = this.#unsent[lane]!.shift()!;
     this.#log.sent(roundIndex, batch.dataPages, batch.wireBytes);
-    this.#dataPages += batch.dataPages;
-    this.#deltaPages += batch.deltaPages ?? 0;
-    this.#unchangedPages += batch.unchangedPages ?? 0;
-    this.#resentPages += Math.min(againPages, batch.dataPages);
-    this.#zeroPages += Math.max(0, batch.zeroPages - againPages);
-    this.#wireBytes += batch.wireBytes;
+    this.#sent.add(batch, againPages);
   }
 
   /** The destination has placed the batch with this id and every earlier one of the lane. */
@@ -320,7 +318,7 @@ export class Scheduler {
       fixedMs: this.#fixedDowntimeMs + (this.#guest === 'running' ? limits.STOP_DELAY_MS : 0),
     });
     const rounds = this.#log.reports();
-    const zero = Math.min(this.#table.totalPages, this.#table.skippedZeroPages + this.#zeroPages);
+    const zero = Math.min(this.#table.totalPages, this.#table.skippedZeroPages + this.#sent.zeroPages);
     return {
       progress: this.#progress.update(work),
       timeToGoMs: this.#link.isMeasured ? timeToGoMs(work) : null,
@@ -328,12 +326,12 @@ export class Scheduler {
       rounds,
       pages: {
         total: this.#table.totalPages,
-        sent: this.#dataPages,
-        resent: this.#resentPages,
+        sent: this.#sent.dataPages,
+        resent: this.#sent.resentPages,
         zero,
         pruned: this.#options.prune ? this.#table.sparedPages : null,
-        delta: this.#deltaPages,
-        unchanged: this.#unchangedPages,
+        delta: this.#sent.deltaPages,
+        unchanged: this.#sent.unchangedPages,
         pulled: this.#options.pull && this.#guest === 'stopped' ? this.#waitingPages : null,
       },
       directory: pageDirectory(this.#table, this.#link.inFlightPages),
@@ -341,7 +339,8 @@ export class Scheduler {
       pagesUndecided: this.#table.undecidedPages(),
       pagesInFlight: this.#link.inFlightPages,
       dirtyPagesPerSecond: this.#dirtyPagesPerSecond,
-      wireBytes: this.#wireBytes,
+      wireBytes: this.#sent.wireBytes,
+      resentBytes: this.#sent.resentBytes,
       wireBytesPerSecond: this.#link.wireBytesPerSecond ?? 0,
       predictedDowntimeMs: this.#moment('roundEnd', nowMs).predictedDowntimeMs,
       boundMs: this.#bound.boundMs,
@@ -432,7 +431,7 @@ export class Scheduler {
       Math.min(wireBytesPerSecond ?? 0, this.#options.maxBandwidthBytesPerSecond ?? Infinity) / 1000;
     return {
       pagesPerMs: isFirst ? pagesPerMs : Math.min(pagesPerMs, placedPages / elapsedMs),
-      wireBytesPerMs: isFirst ? wireBytesPerMs : Math.min(wireBytesPerMs, this.#wireBytes / elapsedMs),
+      wireBytesPerMs: isFirst ? wireBytesPerMs : Math.min(wireBytesPerMs, this.#sent.wireBytes / elapsedMs),
       contentPages: totalPages - skippedZeroPages - prunedPages,
       placedPages,
       inFlightPages,
@@ -488,6 +487,7 @@ export class Scheduler {
       neverDirtiedPages: this.#table.pendingNeverDirtiedPages,
       dirtyPagesPerMsMin: isShown ? this.#dirtyPagesPerSecondMin / 1000 : 0,
       pagesPerMs: this.#link.pagesPerMs,
+      repeatCost: this.#options.delta === true ? this.#sent.repeatCost : 1,
       boundLeftMs: this.#bound.leftMs(nowMs),
       feedHold,
     };

@@ -25,6 +25,8 @@ export type SimulationOptions = StrategyOptions & {
   /** From this share of memory on, pages do not compress at all. */
   readonly hardFromShare?: number;
   readonly maxBandwidthBytesPerSecond: number | null;
+  /** Deltas: what a page costs that was sent before. */
+  readonly repeatBytes?: number;
 };
 
 export type SimulationResult = {
@@ -72,6 +74,7 @@ class Simulation {
   readonly #guest: SimGuest;
   readonly #qemu: SimQemu;
   readonly #destination: Uint32Array;
+  readonly #sentBefore: Uint8Array;
   readonly #scheduler: Scheduler;
   readonly #socket: SimRecord[] = [];
   readonly #batches: Batch[][];
@@ -98,6 +101,7 @@ class Simulation {
     for (let page = 0; page < pages; page++) this.#guest.write(page, page >= pages * options.usedShare);
     this.#qemu = new SimQemu(this.#guest, { switchover: feedHold === 'strict' ? 'ack' : 'own', partPages: 8192 });
     this.#destination = new Uint32Array(pages);
+    this.#sentBefore = new Uint8Array(pages);
     this.#batches = Array.from({ length: lanes }, () => []);
     this.#laneFreeMs = Array.from({ length: lanes }, () => 0);
     this.#nextIds = Array.from({ length: lanes }, () => 0);
@@ -105,6 +109,7 @@ class Simulation {
     this.#scheduler = new Scheduler({
       ...options,
       table,
+      delta: options.repeatBytes !== undefined,
       strategy: createStrategy(options, table),
       batchPages: 256,
       prune: false,
@@ -225,13 +230,28 @@ class Simulation {
     const dataPages = batch.values.reduce((sum, value) => sum + (value === 0 ? 0 : 1), 0);
     const { pages, wireBytesPerPage, hardFromShare = 1 } = this.#options;
     const hardPages = batch.pages.filter((page, i) => page >= pages * hardFromShare && batch.values![i] !== 0).length;
-    batch.wireBytes = (dataPages - hardPages) * wireBytesPerPage + hardPages * 4096 + 32;
+    const wholeBytes = (dataPages - hardPages) * wireBytesPerPage + hardPages * 4096;
+    const repeats = this.#noteRepeats(batch);
+    const repeatBytes = this.#options.repeatBytes ?? wholeBytes / Math.max(1, dataPages);
+    const resentBytes = repeats * repeatBytes;
+    batch.wireBytes = (wholeBytes * (dataPages - repeats)) / Math.max(1, dataPages) + resentBytes + 32;
     const bytesPerMs = this.#options.linkBytesPerSecond / 1000;
     this.#linkFreeMs = Math.max(this.#linkFreeMs, batch.readAtMs) + batch.wireBytes / bytesPerMs;
     this.#inFlightMsMax = Math.max(this.#inFlightMsMax, this.#linkFreeMs - this.#nowMs);
     batch.placedAtMs = this.#linkFreeMs + this.#options.roundTripMs / 2;
     const zeroPages = batch.pages.length - dataPages;
-    this.#scheduler.batchSent(lane, { ...batch, dataPages, zeroPages }, this.#nowMs);
+    this.#scheduler.batchSent(lane, { ...batch, dataPages, zeroPages, resentPages: repeats, resentBytes }, this.#nowMs);
+  }
+
+  /** Pages of the batch with content that were sent with content before. */
+  #noteRepeats({ pages, values }: Batch): number {
+    let repeats = 0;
+    for (const [i, page] of pages.entries()) {
+      if (values![i] === 0) continue;
+      repeats += this.#sentBefore[page]!;
+      this.#sentBefore[page] = 1;
+    }
+    return repeats;
   }
 }
 

@@ -44,6 +44,11 @@ export type Moment = {
   readonly dirtyPagesPerMsMin: number;
   /** What the lanes and the link carry. */
   readonly pagesPerMs: number;
+  /**
+   * Wire bytes of a page that is sent again, as a share of those of one that is sent for the first time: small where deltas
+   * help, 1 without them; null while too few were sent again.
+   */
+  readonly repeatCost: number | null;
   /** Until the time at which the guest was promised to be stopped at the latest; null without such a promise. */
   readonly boundLeftMs: number | null;
   /** `paced`: QEMU syncs at the end of a sweep only, and may stop the guest by itself. */

@@ -26,12 +26,14 @@ const migrations: fc.Arbitrary<SimulationOptions> = fc
     roundTripMs: fc.constantFrom(0, 1, 40),
     wireBytesPerPage: fc.constantFrom(700, 2000, 4096),
     hardFromShare: fc.constantFrom(0, 0.5, 1),
+    repeatBytes: fc.constantFrom(undefined, undefined, 100, 1500),
     downtimeTargetMs: fc.constantFrom(10, 100, 300),
     maxBandwidthBytesPerSecond: fc.constantFrom(null, null, 15e6),
     intervalMs: fc.constantFrom(100, 500, 3000),
   })
-  .map(({ pagesPerMs, hotPages, burstMs, zeroShare, ...rest }) => ({
+  .map(({ pagesPerMs, hotPages, burstMs, zeroShare, repeatBytes, ...rest }) => ({
     ...rest,
+    ...(repeatBytes !== undefined && { repeatBytes }),
     pages: PAGES,
     maxRounds: 10_000,
     workload: { pagesPerMs, hotPages, zeroShare, ...(burstMs !== undefined && { burstMs }) },
@@ -68,7 +70,8 @@ test('the pre-copy of mplm sends every page at most about twice, however fast th
       const preCopy = last.rounds.filter((round) => round.stage === 'preCopy');
       const sentPages = preCopy.reduce((sum, round) => sum + round.pagesSent, 0);
       // The lanes go on while QEMU stops the guest, which takes 100 ms here; what compresses well is sent fast.
-      const stoppingPages = (options.linkBytesPerSecond * 0.15) / Math.min(options.wireBytesPerPage, 4096);
+      const stoppingPages =
+        (options.linkBytesPerSecond * 0.15) / Math.min(options.wireBytesPerPage, options.repeatBytes ?? 4096);
       assert.ok(sentPages <= 2 * PAGES + stoppingPages, `${sentPages} pages`);
     }),
     { numRuns: RUNS / 2 },

@@ -10,6 +10,7 @@ export function momentOf(known: Partial<Moment>): Moment {
     neverDirtiedPages: 0,
     dirtyPagesPerMsMin: 0,
     pagesPerMs: 10,
+    repeatCost: 1,
     boundLeftMs: null,
     feedHold: 'strict',
     ...known,

@@ -88,8 +88,15 @@ function nextDifference(before: PageMemory, beforeAt: number, after: PageMemory,
   return long;
 }
 
-/** Hot: no allocation. */
-function writeChange(out: Uint8Array, at: number, skip: number, from: Uint8Array, fromAt: number, length: number) {
+/** One change, 4 bytes and `length`; returns the position behind it. Hot: no allocation. */
+export function writeChange(
+  out: Uint8Array,
+  at: number,
+  skip: number,
+  from: Uint8Array,
+  fromAt: number,
+  length: number,
+) {
   at = writeNumber(out, writeNumber(out, at, skip), length - 1);
   for (let i = 0; i < length; i++) out[at + i] = from[fromAt + i]!;
   return at + length;

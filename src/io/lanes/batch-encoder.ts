@@ -28,7 +28,8 @@ import { type PageMemory, pageMemory } from '../../core/wire/page-delta.ts';
 import { DeltaEncoder, PageTravel } from './delta-encoder.ts';
 import { FramePacker, type PackerOptions } from './frame-packer.ts';
 import type { GuestMemory } from './guest-memory.ts';
-import { BATCH_PAGES_MAX, type LaneCounts, type SourceLaneInit } from './lane-protocol.ts';
+import { BATCH_PAGES_MAX, type SentCounts, type SourceLaneInit } from './lane-protocol.ts';
+import { resentBytesOf, SentPages } from './sent-pages.ts';
 
 /** Where pages begin in a frame buffer: room for the longest head before it, and aligned for the zero test. */
 const DATA_AT = 8192;
@@ -41,7 +42,7 @@ const zeroPage = Buffer.alloc(PAGE);
 
 export type FrameBuffer = { readonly buffer: Buffer<ArrayBuffer>; readonly memory: PageMemory };
 
-export type EncodedBatch = LaneCounts & { readonly start: number; readonly end: number };
+export type EncodedBatch = SentCounts & { readonly start: number; readonly end: number };
 
 /** What a lane is given to send, as in `ToSourceLane`. */
 export type Batch = {
@@ -59,17 +60,22 @@ export class BatchEncoder {
   readonly #memory: GuestMemory;
   readonly #deltas: DeltaEncoder;
   readonly #packer: FramePacker;
+  readonly #sent: SentPages;
   readonly #table = new Uint32Array(FRAME_RUNS_MAX * 2);
   #tableLength = 0;
   #wholePages = 0;
+  #resentWholePages = 0;
   #deltaPages = 0;
+  #deltaRuns = 0;
   #zeroPages = 0;
   #unchangedPages = 0;
 
-  constructor(memory: GuestMemory, options: PackerOptions & Pick<SourceLaneInit, 'deltaCacheBytes'>) {
+  constructor(memory: GuestMemory, options: PackerOptions & Pick<SourceLaneInit, 'deltaCacheBytes' | 'memory'>) {
     this.#memory = memory;
-    this.#deltas = new DeltaEncoder(Math.floor(options.deltaCacheBytes / options.lanes), options.lanes);
+    const halfBytes = Math.floor(options.deltaCacheBytes / options.lanes / 2);
+    this.#deltas = new DeltaEncoder({ versionBytes: halfBytes, signatureBytes: halfBytes, lanes: options.lanes });
     this.#packer = new FramePacker(options);
+    this.#sent = new SentPages(options.memory);
   }
 
   /** What chooses the level, where it is to be chosen. */
@@ -83,12 +89,7 @@ export class BatchEncoder {
    */
   encode(sequence: number, batch: Batch, frame: FrameBuffer): EncodedBatch {
     const { buffer } = frame;
-    this.#tableLength = 0;
-    this.#wholePages = 0;
-    this.#deltaPages = 0;
-    this.#zeroPages = 0;
-    this.#unchangedPages = 0;
-    this.#deltas.begin();
+    this.#begin();
     this.#readRuns(batch, frame);
     if (batch.zeroRuns !== undefined) this.#addZeroRuns(batch.zeroRuns);
     const { deltaBytes } = this.#deltas;
@@ -102,13 +103,31 @@ export class BatchEncoder {
     const type = LaneFrameType.pages;
     const header = { type, flags, sequence, runCount, payloadBytes, rawBytes, deltaBytes };
     writeLaneHead(buffer, start, header, this.#table);
-    return { start, end: DATA_AT + payloadBytes, ...this.#counts(DATA_AT + payloadBytes - start) };
+    return { start, end: DATA_AT + payloadBytes, ...this.#counts(payloadBytes, deltaBytes) };
   }
 
-  #counts(wireBytes: number): LaneCounts {
-    const dataPages = this.#wholePages + this.#deltaPages;
-    const [deltaPages, zeroPages, unchangedPages] = [this.#deltaPages, this.#zeroPages, this.#unchangedPages];
-    return { dataPages, deltaPages, zeroPages, unchangedPages, rawBytes: dataPages * PAGE, wireBytes };
+  #begin(): void {
+    this.#tableLength = 0;
+    this.#wholePages = 0;
+    this.#resentWholePages = 0;
+    this.#deltaPages = 0;
+    this.#deltaRuns = 0;
+    this.#zeroPages = 0;
+    this.#unchangedPages = 0;
+    this.#deltas.begin();
+  }
+
+  #counts(payloadBytes: number, deltaBytes: number): SentCounts {
+    const [wholePages, resentWholePages, deltaPages] = [this.#wholePages, this.#resentWholePages, this.#deltaPages];
+    const [deltaRuns, unchangedPages, runCount] = [this.#deltaRuns, this.#unchangedPages, this.#tableLength / 2];
+    const kinds = { wholePages, resentWholePages, deltaPages, unchangedPages };
+    const dataPages = wholePages + deltaPages;
+    return {
+      ...{ dataPages, deltaPages, zeroPages: this.#zeroPages, unchangedPages, rawBytes: dataPages * PAGE },
+      wireBytes: laneHeadBytes(runCount) + payloadBytes,
+      resentPages: resentWholePages + deltaPages,
+      resentBytes: resentBytesOf({ runCount, deltaRuns, payloadBytes, deltaBytes, ...kinds }),
+    };
   }
 
   /** Reads adjacent runs at once, behind the data pages kept so far, and sorts their pages. */
@@ -157,7 +176,10 @@ export class BatchEncoder {
       return ZERO_RUN;
     }
     const travel = this.#deltas.travelOf(page, heat > 0, memory, at);
-    if (travel === PageTravel.whole) return 0;
+    if (travel === PageTravel.whole) {
+      if (this.#sent.mark(page)) this.#resentWholePages++;
+      return 0;
+    }
     return travel === PageTravel.delta ? DELTA_RUN : UNCHANGED;
   }
 
@@ -170,8 +192,10 @@ export class BatchEncoder {
     this.#table[this.#tableLength++] = page;
     this.#table[this.#tableLength++] = count | kind;
     if (kind === ZERO_RUN) this.#zeroPages += count;
-    else if (kind === DELTA_RUN) this.#deltaPages += count;
-    else this.#wholePages += count;
+    else if (kind === DELTA_RUN) {
+      this.#deltaPages += count;
+      this.#deltaRuns++;
+    } else this.#wholePages += count;
   }
 
   #addZeroRuns(runs: Uint32Array): void {

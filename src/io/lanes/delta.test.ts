@@ -13,7 +13,7 @@ import { DELTA_RUN, laneHeadBytes, LaneFrameType, writeLaneHead } from '../../co
 import { type LaneFrame, LaneParser } from '../../core/wire/lane-parser.ts';
 import { allocateFrameBuffer, BatchEncoder } from './batch-encoder.ts';
 import { GuestMemory } from './guest-memory.ts';
-import type { LaneCounts, MemoryMap } from './lane-protocol.ts';
+import type { MemoryMap, SentCounts } from './lane-protocol.ts';
 import { createPageHash } from './page-hash.ts';
 import { PagePlacer } from './page-placer.ts';
 
@@ -24,6 +24,7 @@ after(() => rmSync(folder, { recursive: true }));
 const hash = await createPageHash();
 const frame = allocateFrameBuffer();
 
+/** Twice `cachePages` is the cache's size: the other half are signatures. */
 type Setup = { readonly cachePages?: number; readonly compress?: 'none' | 'lz'; readonly preloaded?: boolean };
 
 /** A lane without its threads and its connection. */
@@ -47,7 +48,8 @@ class Bench {
     this.#memories = [new GuestMemory(maps[0]!, 'read'), new GuestMemory(maps[1]!, 'place')];
     this.#encoder = new BatchEncoder(this.#memories[0]!, {
       compress,
-      deltaCacheBytes: cachePages * PAGE,
+      deltaCacheBytes: 2 * cachePages * PAGE,
+      memory: maps[0]!,
       lanes: 1,
       maxBandwidthBytesPerSecond: null,
     });
@@ -73,7 +75,7 @@ class Bench {
   }
 
   /** Pages one by one: the encoder joins neighbours itself. */
-  send(pages: readonly number[], heats?: readonly number[], zeroed: readonly number[] = []): LaneCounts {
+  send(pages: readonly number[], heats?: readonly number[], zeroed: readonly number[] = []): SentCounts {
     const { start, end, ...counts } = this.#encoder.encode(
       ++this.#sequence,
       {
@@ -135,6 +137,7 @@ test('after any schedule the destination holds what was sent last', () => {
       (events, cachePages, compress, preloaded) => {
         const bench = new Bench({ cachePages, compress, preloaded });
         for (let each = 0; each < PAGES; each += 2) bench.write(each, 0, noise(each, PAGE));
+        const everSent = new Set<number>();
         const expected = Array.from({ length: PAGES }, (_, each) => bench.read(1, each));
         try {
           for (const each of events) {
@@ -154,6 +157,13 @@ test('after any schedule the destination holds what was sent last', () => {
               seen.whole += counts.dataPages - counts.deltaPages;
               assert.equal(counts.dataPages + counts.zeroPages + counts.unchangedPages, each.pages.length);
               for (const sent of pages) expected[sent] = bench.read(0, sent);
+              const content = pages.filter((sent) => !expected[sent]!.equals(Buffer.alloc(PAGE)));
+              const repeats = content.filter((sent) => everSent.has(sent)).length;
+              assert.equal(counts.resentPages + counts.unchangedPages, repeats);
+              if (repeats === content.length) assert.equal(counts.resentBytes, repeats === 0 ? 0 : counts.wireBytes);
+              else
+                assert.ok(counts.resentBytes < counts.wireBytes && counts.resentBytes > 0 === counts.resentPages > 0);
+              for (const sent of content) everSent.add(sent);
               for (const sent of pruned) expected[sent] = Buffer.alloc(PAGE);
             }
           }
@@ -175,13 +185,44 @@ test('a page that the guest writes to a little travels as a little', () => {
   for (let each = 0; each < 10; each++) bench.write(each, 0, noise(each, PAGE));
   const pages = Array.from({ length: 10 }, (_, each) => each);
   assert.equal(bench.send(pages, pages.map(() => 0)).deltaPages, 0); // prettier-ignore
-  assert.equal(bench.send(pages).deltaPages, 0, 'cold when it was sent first: not in the cache');
   assert.deepEqual([bench.send(pages).unchangedPages, bench.frames.at(-1)?.payloadBytes], [10, 0]);
   for (const each of pages) bench.write(each, 100 * each, Buffer.from('12345678'));
   const counts = bench.send(pages);
   assert.deepEqual([counts.dataPages, counts.deltaPages, counts.rawBytes], [10, 10, 10 * PAGE]);
   assert.ok(counts.wireBytes < 24 + 8 + 10 * 13, `${counts.wireBytes} bytes for ten changes of 8`);
   for (const each of pages) assert.ok(bench.read(1, each).equals(bench.read(0, each)));
+  bench.close();
+});
+
+test('bytes of repeats are told apart from bytes of first copies', () => {
+  const bench = new Bench();
+  for (let each = 0; each < 10; each++) bench.write(each, 0, noise(each, PAGE));
+  const first = bench.send([0, 1, 2, 3]);
+  assert.deepEqual([first.resentPages, first.resentBytes], [0, 0]);
+  for (const each of [0, 1]) bench.write(each, 8, Buffer.from('12345678'));
+  const mixed = bench.send([0, 2, 4, 5]);
+  assert.deepEqual([mixed.resentPages, mixed.deltaPages, mixed.unchangedPages], [1, 1, 1]);
+  assert.equal(mixed.resentBytes, 8 + 11, 'one run and its delta; the unchanged page costs nothing');
+  assert.equal(bench.send([4, 6, 7], [0, 0, 0]).resentBytes, 0, 'an unchanged page beside first copies');
+  const cold = bench.send([8], [0]);
+  assert.equal(cold.resentBytes, 0);
+  bench.write(8, 8, Buffer.from('12345678'));
+  const halves = bench.send([8, 9], [0, 0]);
+  assert.deepEqual(
+    [halves.resentPages, halves.resentBytes],
+    [1, 8 + 3 + 128],
+    'one block: it was cold when it was sent first',
+  );
+  for (const each of [1, 3]) bench.write(each, 0, noise(77, PAGE));
+  bench.write(10, 0, noise(10, PAGE));
+  const whole = bench.send([1, 3, 10]);
+  assert.deepEqual(
+    [whole.resentPages, whole.deltaPages, whole.resentBytes],
+    [2, 0, 2 * PAGE],
+    'shared by their number',
+  );
+  const again = bench.send([8], [0]);
+  assert.equal(again.resentBytes, again.wireBytes);
   bench.close();
 });
 
@@ -197,29 +238,38 @@ test('old content that comes back is not taken for what the destination holds', 
   }
 });
 
-test('a working set larger than the cache keeps its share of it', () => {
+test('a working set larger than the cache keeps its share of it, the others have signatures', () => {
   const bench = new Bench({ cachePages: 16 });
   const pages = Array.from({ length: 32 }, (_, each) => each);
-  let deltas = 0;
-  for (let round = 0; round < 10; round++) {
+  for (const each of pages) bench.write(each, 0, noise(each, PAGE));
+  bench.send(pages);
+  for (let round = 1; round < 10; round++) {
     for (const each of pages) bench.write(each, 0, noise(each + round * 1000, 8));
-    deltas += bench.send(pages).deltaPages;
+    assert.equal(bench.send(pages).deltaPages, 32);
+    const { deltaBytes } = bench.frames.at(-1)!;
+    assert.ok(
+      deltaBytes >= 16 * 128 && deltaBytes <= 16 * (128 + 5) + 16 * 12,
+      `${deltaBytes}: blocks for half of them`,
+    );
+    for (const each of pages) assert.ok(bench.read(1, each).equals(bench.read(0, each)));
   }
-  assert.equal(deltas, 9 * 16, 'half of the pages from the second round on');
   bench.close();
 });
 
-test('a page that was pushed out travels whole, and is right', () => {
+test('a page that is sent for the first time gives way to a hot one, and leaves its signature', () => {
   const bench = new Bench({ cachePages: 8 });
-  const [old, young] = [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13, 14, 15]]; // prettier-ignore
-  for (const each of [...old, ...young]) bench.write(each, 0, noise(each, PAGE));
-  bench.send(old);
-  let rounds = 0;
-  for (; bench.send(young).unchangedPages === 0; rounds++) assert.ok(rounds < 10, 'the young ones come in at last');
-  assert.ok(rounds > 1, 'but not at once');
-  for (const each of old) bench.write(each, 5, Buffer.from('new'));
-  assert.equal(bench.send(old).deltaPages, 0);
-  for (const each of old) assert.ok(bench.read(1, each).equals(bench.read(0, each)));
+  const [cold, hot] = [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13, 14, 15]]; // prettier-ignore
+  for (const each of [...cold, ...hot]) bench.write(each, 0, noise(each, PAGE));
+  const sizes = (pages: number[], heat: number): [number, number, number | undefined] => {
+    for (const each of pages) bench.write(each, 1000, noise(each + bench.frames.length * 99, 8));
+    const { deltaPages } = bench.send(pages, pages.map(() => heat)); // prettier-ignore
+    for (const each of pages) assert.ok(bench.read(1, each).equals(bench.read(0, each)));
+    return [deltaPages, bench.frames.length, bench.frames.at(-1)?.deltaBytes];
+  };
+  assert.deepEqual(sizes(cold, 0), [0, 1, 0]);
+  assert.deepEqual(sizes(hot, 1), [0, 2, 0]);
+  assert.deepEqual(sizes(hot, 1), [8, 3, 8 * 12], 'whole versions of the hot ones');
+  assert.deepEqual(sizes(cold, 0), [8, 4, 8 * (4 + 128)], 'blocks of those that were pushed out');
   bench.close();
 });
 

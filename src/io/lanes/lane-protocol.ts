@@ -89,10 +89,18 @@ export type LaneCounts = {
   readonly wireBytes: number;
 };
 
+/** What only the side that sends can tell. */
+export type SentCounts = LaneCounts & {
+  /** Of `dataPages`, those whose page this lane had sent before. */
+  readonly resentPages: number;
+  /** Of `wireBytes`, those of pages sent before: whole ones, deltas, frames of unchanged pages (`sent-pages.ts`). */
+  readonly resentBytes: number;
+};
+
 export type FromSourceLane =
   | { readonly type: 'connected' }
   /** The batch's content has been read and queued on the connection. */
-  | ({ readonly type: 'sent'; readonly id: number } & LaneCounts)
+  | ({ readonly type: 'sent'; readonly id: number } & SentCounts)
   /** The destination has placed this batch and every earlier one of the lane. */
   | { readonly type: 'acked'; readonly id: number }
   /** Pages of a verify whose hash differs at the destination; empty = all equal. */

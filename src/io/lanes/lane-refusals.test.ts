@@ -78,7 +78,10 @@ test('nobody listening is a connection error', async (t) => {
   await once(server, 'listening');
   const { port } = server.address() as net.AddressInfo;
   server.close();
-  const { source } = await start(t, bare.map, memoryFile().map, { source: { ports: [port] } });
+  const { source } = await start(t, bare.map, memoryFile().map, {
+    // Every batch is the same pages, which would be sent once only.
+    source: { ports: [port], deltaCacheBytes: 0 },
+  });
   await assert.rejects(source.ready(), { code: 'LANE_CONNECT' });
 });
 
@@ -221,7 +224,10 @@ test('a receiver that does not read holds back the source', async (t) => {
   t.after(() => server.close());
   const { port } = server.address() as net.AddressInfo;
   const from = memoryFile(() => randomBytes(PAGE));
-  const { source, recorder } = await start(t, from.map, memoryFile().map, { source: { ports: [port] } });
+  const { source, recorder } = await start(t, from.map, memoryFile().map, {
+    // Every batch is the same pages, which would be sent once only.
+    source: { ports: [port], deltaCacheBytes: 0 },
+  });
   await source.ready();
   for (let id = 0; id < 200; id++) source.send(0, id, Uint32Array.of(0, 256));
   await new Promise((resolve) => {

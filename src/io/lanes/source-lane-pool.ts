@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { assert } from '../../core/base/assert.ts';
 import { LaneError } from './errors.ts';
-import type { FromSourceLane, LaneCounts, SourceLaneInit, ToSourceLane } from './lane-protocol.ts';
+import type { FromSourceLane, SentCounts, SourceLaneInit, ToSourceLane } from './lane-protocol.ts';
 import { LANE_RESOURCE_LIMITS, LaneThread } from './lane-thread.ts';
 
 /** A lane that cannot get rid of its last frames in this time is given up. */
@@ -16,7 +16,7 @@ export type BatchExtras = { readonly zeroRuns?: Uint32Array; readonly heats?: Ui
 
 export type SourceLaneEvents = {
   /** The batch has been read and queued; what changes in its pages from now on must be sent again. */
-  readonly onSent: (lane: number, id: number, counts: LaneCounts) => void;
+  readonly onSent: (lane: number, id: number, counts: SentCounts) => void;
   /** The batch and every earlier one of the lane are in the destination's memory. */
   readonly onAcked: (lane: number, id: number) => void;
   /** `mismatches` are the pages that differ, ascending; empty = all equal. */

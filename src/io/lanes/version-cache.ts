@@ -62,8 +62,14 @@ export class VersionCache {
     this.#pass();
   }
 
-  /** A slot for a hot page that has none, or -1 when all that it could have are in use. Hot: no allocation. */
-  admit(page: number): number {
+  /** The page in a slot, or -1. */
+  pageIn(slot: number): number {
+    const page = this.#pages[slot]!;
+    return page === EMPTY ? -1 : page;
+  }
+
+  /** A slot that `put` may give to a hot page that has none, or -1 when all that it could have are in use. Hot: no allocation. */
+  choose(page: number): number {
     if (this.#sets === 0) return -1;
     this.#pass();
     const first = this.#setOf(page);
@@ -75,11 +81,14 @@ export class VersionCache {
       oldest = slot;
       age = own;
     }
-    if (age < AGE_MAX) return -1;
-    if (this.#pages[oldest] === EMPTY) this.#held++;
-    this.#pages[oldest] = page;
-    this.#usedIn[oldest] = this.#generation;
-    return oldest;
+    return age < AGE_MAX ? -1 : oldest;
+  }
+
+  /** The slot is the page's from now on, and whoever puts it there writes its version. Hot: no allocation. */
+  put(slot: number, page: number): void {
+    if (this.#pages[slot] === EMPTY) this.#held++;
+    this.#pages[slot] = page;
+    this.#usedIn[slot] = this.#generation;
   }
 
   /** The destination holds something else from now on. Hot: no allocation. */

@@ -62,6 +62,13 @@ export type MigrationInfo = {
     readonly 'dirty-sync-count': number;
     readonly mbps: number;
   };
+  /** With xbzrle. `bytes` are without the page header of 8 bytes. */
+  readonly 'xbzrle-cache'?: {
+    readonly bytes: number;
+    readonly pages: number;
+    readonly 'cache-miss': number;
+    readonly overflow: number;
+  };
 };
 
 export type MigrationCapabilityStatus = { readonly capability: string; readonly state: boolean };
