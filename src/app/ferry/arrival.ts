@@ -82,7 +82,7 @@ export function lostReport(arrival: Arrival): MigrationReport {
     stagesMs: { ...noStages, activation: elapsedMs },
     rounds: [],
     pages: { ...noPages, total: totalPages, pulled: leftPages === null ? null : leftPages - missingPages },
-    bytes: { wire: 0, raw: 0 },
+    bytes: { wire: 0, resent: 0, raw: 0 },
     cpuMs: { source: nobody, destination: nobody },
     verified: false,
     notes: [
