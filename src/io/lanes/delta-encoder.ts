@@ -12,6 +12,12 @@ import { DELTA_BYTES_MAX, LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-l
 import { BATCH_PAGES_MAX } from './lane-protocol.ts';
 import { VersionCache } from './version-cache.ts';
 
+/** After so many repeats of signed pages it is known whether signatures are worth their time, 1.7 us a page. */
+const PROBES_MIN = 64;
+const PROBES_MAX = 1024;
+/** One repeat in so many must have been shortened by its signature. */
+const PROBES_PER_USE = 8;
+
 export const PageTravel = { whole: 0, delta: 1, unchanged: 2 } as const;
 export type PageTravel = (typeof PageTravel)[keyof typeof PageTravel];
 
@@ -27,6 +33,9 @@ export class DeltaEncoder {
   readonly #signatures: PageSignatures;
   #out: Uint8Array | undefined;
   #length = 0;
+  /** Repeats of signed pages of late, and those of them that did not travel whole. */
+  #probes = 0;
+  #uses = 0;
 
   constructor({ versionBytes, signatureBytes, lanes }: DeltaStores) {
     this.cache = new VersionCache(versionBytes, lanes);
@@ -66,8 +75,22 @@ export class DeltaEncoder {
     const isSigned = this.#signatures.has(page);
     const end = isSigned ? this.#signatures.encodeDelta(page, memory, at, this.#deltas(), this.#length) : -1;
     if ((isHot || isSigned) && this.#keepVersion(page, memory, at)) this.#signatures.drop(page);
-    else if (!isSigned) this.#signatures.sign(page, isHot, memory, at);
+    else if (!isSigned && this.#signsPay()) this.#signatures.sign(page, isHot, memory, at);
+    if (isSigned) this.#probed(end >= 0);
     return this.#travel(end);
+  }
+
+  /** A guest that writes its pages anew all over has nothing of signatures; those that are there go on telling whether it does. */
+  #signsPay(): boolean {
+    return this.#probes < PROBES_MIN || this.#uses * PROBES_PER_USE >= this.#probes;
+  }
+
+  #probed(isUse: boolean): void {
+    this.#probes++;
+    if (isUse) this.#uses++;
+    if (this.#probes < PROBES_MAX) return;
+    this.#probes /= 2;
+    this.#uses /= 2;
   }
 
   /** Gives the page a slot if there is one for it; what is pushed out is signed. Hot: no allocation. */

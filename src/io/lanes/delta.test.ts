@@ -226,6 +226,30 @@ test('bytes of repeats are told apart from bytes of first copies', () => {
   bench.close();
 });
 
+test('a guest that writes its pages anew all over gets no more signatures, until some would have helped', () => {
+  const bench = new Bench({ cachePages: 8 });
+  const pages = Array.from({ length: 32 }, (_, each) => each);
+  const send = (length: number, round: number): SentCounts => {
+    for (const each of pages) bench.write(each, 0, noise(each + round * 1000, length));
+    return bench.send(pages);
+  };
+  /** Whether a page that has come newly is signed: its first repeat is then a delta. */
+  const isSigned = (fresh: number): boolean => {
+    bench.write(fresh, 0, noise(fresh, PAGE));
+    bench.send([fresh], [0]);
+    bench.write(fresh, 0, noise(fresh + 1, 8));
+    return bench.send([fresh], [0]).deltaPages === 1;
+  };
+  for (let round = 0; round < 2; round++) send(PAGE, round);
+  assert.ok(isSigned(32), 'too early to say');
+  for (let round = 2; round < 10; round++) send(PAGE, round);
+  assert.ok(!isSigned(33));
+  for (let round = 10; round < 16; round++) send(8, round);
+  assert.ok(isSigned(34));
+  for (const each of [...pages, 32, 33, 34]) assert.ok(bench.read(1, each).equals(bench.read(0, each)));
+  bench.close();
+});
+
 test('old content that comes back is not taken for what the destination holds', () => {
   for (const length of [8, PAGE]) {
     const bench = new Bench();
