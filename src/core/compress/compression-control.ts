@@ -12,6 +12,10 @@
  *
  * Not compressing harder when the destination is what is slow, and waiting for a bandwidth limit like for a link, follow from
  * the same formula.
+ *
+ * On a host whose processors are all busy a lane waits for its turn, and so does the destination's when it is no better off there:
+ * that looks like waiting for the link. So there waiting says nothing, and a lighter level is tried; if pages then go no faster, it was
+ * the link.
  */
 import { compressionLevels, LZ } from './levels.ts';
 
@@ -21,8 +25,8 @@ export type LaneSpan = {
   readonly spanMs: number;
   /** Of `spanMs`, the source lane at work. */
   readonly busyMs: number;
-  /** Processor time of the lane's thread within `busyMs`: less when others wanted the processor. */
-  readonly cpuMs: number;
+  /** Of the host's processor time, the share that nobody used: 0 to 1. */
+  readonly hostIdle: number;
   /** Of `spanMs`, the destination's lane at work. */
   readonly destinationBusyMs: number;
   readonly wireBytes: number;
@@ -32,12 +36,19 @@ export type LaneSpan = {
 const IDLE_SHARE = 0.05;
 /** A destination this busy is what the lane waited for. */
 const BUSY_SHARE = 0.95;
+/** Below this share of idle time threads wait for processors. */
+const CROWDED_BELOW = 0.15;
+/** What a millisecond of processor time costs all others on a crowded host. */
+const CROWDED_COST = 0.5;
+/** Pages that do not go this much faster after a change to a lighter level wait for the link. */
+const FASTER = 1.1;
 /** How much faster a link that was not the limit is taken to be. */
 const SLACK = 0.3;
 const KNOWN_MS = 2000;
 const KNOWN_MS_MAX = 16_000;
-/** A change must promise this much. */
+/** A change must promise this much; to a lighter level on a crowded host, where little is certain, more. */
 const GAIN = 0.985;
+const GAIN_LIGHTER_CROWDED = 0.9;
 /** Weight of processor time that is nobody's bottleneck: others on the host may want it. */
 const COST_WEIGHT = 0.01;
 const WEIGHT = 0.3;
@@ -63,6 +74,8 @@ export class CompressionControl {
   #isMeasured = false;
   #knownUntilMs = 0;
   #knownMs = KNOWN_MS;
+  /** Raw bytes per millisecond before the change to the level in force; null unless that was to a lighter one. */
+  #rateBefore: number | null = null;
   /** Sums of the span under way. */
   #packMs = 0;
   #rawBytes = 0;
@@ -109,29 +122,34 @@ export class CompressionControl {
     this.#rawBytes = 0;
     this.#packedBytes = 0;
     this.#packMs = 0;
-    this.#learnLink(span);
+    this.#learnLink(span, raw);
     if (this.#costPerByte === null || raw === 0 || packed < SHARE_MIN * span.wireBytes) return;
     const otherMs = Math.max(0, span.busyMs - packMs);
     const otherBytes = Math.max(0, span.wireBytes - packed);
-    const crowd = span.busyMs > 0 ? Math.max(0, 1 - span.cpuMs / span.busyMs) : 0;
+    const costWeight = COST_WEIGHT + CROWDED_COST * Math.max(0, 1 - span.hostIdle / CROWDED_BELOW);
     const linkMsPerByte = this.#linkEstimate(span.nowMs);
     const timeOf = (level: number): number => {
       const costMs = raw * this.#costPerByte! * this.#costs[level]! * (this.#tried[level] === true ? 1 : HOPE);
       const saving = Math.min(0.999, this.#saving * this.#savings[level]!);
       const linkMs = (raw * (1 - saving) + otherBytes) * linkMsPerByte;
-      return Math.max(otherMs + costMs, linkMs, span.destinationBusyMs) + (COST_WEIGHT + crowd / 2) * costMs;
+      return Math.max(otherMs + costMs, linkMs, span.destinationBusyMs) + costWeight * costMs;
     };
     let best = 0;
     for (let level = 1; level < this.#costs.length; level++) if (timeOf(level) < timeOf(best)) best = level;
-    if (best === this.#level || timeOf(best) > GAIN * timeOf(this.#level)) return;
+    const gain = best < this.#level && span.hostIdle < CROWDED_BELOW ? GAIN_LIGHTER_CROWDED : GAIN;
+    if (best === this.#level || timeOf(best) > gain * timeOf(this.#level)) return;
+    this.#rateBefore = best < this.#level ? raw / span.spanMs : null;
     this.#level = best;
     this.#trialBatches = TRIAL_BATCHES;
   }
 
-  #learnLink({ nowMs, spanMs, busyMs, destinationBusyMs, wireBytes }: LaneSpan): void {
+  #learnLink({ nowMs, spanMs, busyMs, hostIdle, destinationBusyMs, wireBytes }: LaneSpan, rawBytes: number): void {
     if (wireBytes === 0 || spanMs <= 0) return;
     const seen = spanMs / wireBytes;
-    const waited = busyMs < (1 - IDLE_SHARE) * spanMs && destinationBusyMs < BUSY_SHARE * spanMs;
+    const isNoFaster = this.#rateBefore !== null && rawBytes / spanMs < FASTER * this.#rateBefore;
+    this.#rateBefore = null;
+    const isIdle = busyMs < (1 - IDLE_SHARE) * spanMs && destinationBusyMs < BUSY_SHARE * spanMs;
+    const waited = isIdle && (hostIdle >= CROWDED_BELOW || isNoFaster);
     const known = this.#linkMsPerByte;
     if (!waited) {
       // At least this fast.

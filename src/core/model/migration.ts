@@ -59,7 +59,7 @@ export const defaultMigrationOptions: MigrationOptions = {
   prune: 'soft',
   keepCache: false,
   dropSlabs: false,
-  compress: 'lz',
+  compress: 'adaptive',
   delta: 'on',
   deltaCacheBytes: 64 * 1024 * 1024,
   lanes: 2,

@@ -6,6 +6,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import type { CompressionControl } from '../../core/compress/compression-control.ts';
+import { HostIdle } from './host-idle.ts';
 
 const SPAN_MS = 100;
 const SPAN_BATCHES = 4;
@@ -14,7 +15,7 @@ export class LaneMeter {
   readonly #control: CompressionControl;
   #startMs = performance.now();
   #busyMs = 0;
-  #cpu = process.threadCpuUsage();
+  readonly #hostIdle = new HostIdle();
   #unemployedMs = 0;
   #unemployedSinceMs: number | null = this.#startMs;
   #wireBytes = 0;
@@ -54,22 +55,24 @@ export class LaneMeter {
   }
 
   #endSpan(nowMs: number): void {
-    const { user, system } = process.threadCpuUsage(this.#cpu);
     const spanMs = nowMs - this.#startMs - this.#unemployedMs;
     this.#control.spanEnded({
       nowMs,
       spanMs,
       busyMs: Math.min(spanMs, this.#busyMs),
-      cpuMs: (user + system) / 1000,
+      hostIdle: this.#hostIdle.take(),
       destinationBusyMs: Math.min(spanMs, this.#destinationBusyMs),
       wireBytes: this.#wireBytes,
     });
     this.#startMs = nowMs;
     this.#busyMs = 0;
-    this.#cpu = process.threadCpuUsage();
     this.#unemployedMs = 0;
     this.#wireBytes = 0;
     this.#batches = 0;
     this.#destinationBusyMs = 0;
+  }
+
+  close(): void {
+    this.#hostIdle.close();
   }
 }

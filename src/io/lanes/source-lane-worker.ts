@@ -273,6 +273,7 @@ class SourceLane {
     this.#state = 'over';
     this.#socket.destroy();
     this.#memory.close();
+    this.#meter?.close();
     this.#port.close();
   }
 
