@@ -1,11 +1,11 @@
 /**
  * The strategies side by side, and QEMU's own pre-copy beside them: equal guests, one after the other, on two lab hosts.
  *
- *     node bin/with-node24 bench/strategies.bench.ts [--guest idle,slow,fast,cache,demo] [--modes precopy,mplm,auto,qemu]
+ *     node bin/with-node24 bench/strategies.bench.ts [--guest idle,slow,fast,cache,random,demo] [--modes precopy,auto,qemu-default]
  *         [--link 100mbit|1gbit|10gbit] [--runs N] [--compress lz|none] [--timeout SECONDS] [--json FILE]
  *
- * Modes take turns within a run (A B C A B C). `qemu` is QEMU with its defaults and unlimited bandwidth; of a guest that writes
- * faster than the link it never ends, so it is cancelled after --timeout. Wire bytes are counted at the link, damaged words
+ * Modes take turns within a run (A B C A B C); dsm and postcopy may pull. QEMU's own have unlimited bandwidth; of a guest that
+ * writes faster than the link most never end, so they are cancelled after --timeout. Wire bytes are counted at the link, damaged words
  * are what the guest's writer finds; the longest gap is between the guest's heartbeats. Needs root.
  */
 import { writeFileSync } from 'node:fs';
@@ -23,7 +23,7 @@ import {
   type Watched,
   type WatchTools,
 } from '../src/app/lab/move-watch.ts';
-import { NativeGuest } from '../src/app/lab/native-migration.ts';
+import { NativeGuest, nativeModes, type NativeMode } from '../src/app/lab/native-migration.ts';
 import { bridgeName, linkNames, planLab, type LinkName } from '../src/app/lab/plan.ts';
 import { VmferryGuest } from '../src/app/lab/vmferry-migration.ts';
 import { compressModes, strategyNames, type CompressMode, type StrategyName } from '../src/core/model/migration.ts';
@@ -37,10 +37,11 @@ const guests: Readonly<Record<string, Omit<GuestOptions, 'name'>>> = {
   slow: { memory: '512M', writer: { set: '128M', rate: '20M' } },
   fast: { memory: '512M', writer: { set: '128M', rate: '200M', pattern: 'random' } },
   cache: { memory: '512M', cache: '300M', writer: quiet },
+  random: { memory: '512M', random: '256M', writer: quiet },
   demo: { memory: '1G', cache: '700M', writer: { set: '128M', rate: '20M' } },
 };
-const modes = [...strategyNames, 'qemu'] as const;
-type Mode = StrategyName | 'qemu';
+const modes = [...strategyNames, ...nativeModes] as const;
+type Mode = StrategyName | NativeMode;
 
 type Sample = Partial<Watched> & {
   readonly guest: string;
@@ -73,14 +74,18 @@ function specOf(name: string, { plan }: WatchTools): VmSpec {
   return vmSpecSchema.parse(guestSpec({ name, accelerator: 'tcg', networks, ...place, ...options }));
 }
 
+function isNative(mode: Mode): mode is NativeMode {
+  return nativeModes.some((each) => each === mode);
+}
+
 async function startGuest(mode: Mode, spec: VmSpec, bench: Bench): Promise<MovableGuest> {
   const { plan, signal } = bench.tools;
-  if (mode === 'qemu') {
-    const native = { plan, spec, signal, accelerator: 'tcg', binary: defaultQemu(), mode: 'qemu-default' } as const;
+  if (isNative(mode)) {
+    const native = { plan, spec, signal, accelerator: 'tcg', binary: defaultQemu(), mode } as const;
     return await NativeGuest.start({ ...native, moveTimeoutMs: bench.timeoutMs });
   }
   const guest = await VmferryGuest.start(plan, spec, signal);
-  guest.options = { strategy: mode, compress: bench.compress };
+  guest.options = { strategy: mode, compress: bench.compress, pull: mode === 'dsm' || mode === 'postcopy' };
   return guest;
 }
 
@@ -106,7 +111,7 @@ function line({ guest, mode, totalMs, downtimeMs, longestGapMs, wireMb, corrupte
   const ms = (value: number | null | undefined): string => String(Math.round(value ?? Number.NaN)).padStart(7);
   const why = more.switchover ?? (more.outcome === 'completed' ? '' : (more.reason ?? ''));
   const figures = `total ${ms(totalMs)}  downtime ${ms(downtimeMs)}  gap ${ms(longestGapMs)} ms  ${wireMb.toFixed(0).padStart(5)} MB`;
-  return `${guest.padEnd(6)} ${mode.padEnd(8)} ${figures}  damaged ${corruptedWords ?? '?'}  ${why}`;
+  return `${guest.padEnd(6)} ${mode.padEnd(17)} ${figures}  damaged ${corruptedWords ?? '?'}  ${why}`;
 }
 
 async function main(): Promise<void> {
@@ -116,7 +121,7 @@ async function main(): Promise<void> {
       modes: { type: 'string', default: modes.join(',') },
       link: { type: 'string', default: '100mbit' },
       runs: { type: 'string', default: '1' },
-      compress: { type: 'string', default: 'lz' },
+      compress: { type: 'string', default: 'adaptive' },
       timeout: { type: 'string', default: '45' },
       json: { type: 'string' },
     },
