@@ -471,3 +471,8 @@ test('no way leads from an abort to COMMIT, nor from COMMIT to a running source 
   assert.equal(reach('handedOver', sourceTable, ['returning']).has('aborting'), false);
   assert.equal(reach('discarding', destinationTable).has('committed'), false);
 });
+
+test('a source that has served pages never takes the guest for one that did not run', () => {
+  const { state } = stepSource({ name: 'serving' }, { type: 'destinationGone', mayHaveRun: false });
+  assert.deepEqual(state, { name: 'stranded', mayHaveRun: true });
+});

@@ -262,7 +262,11 @@ function peerSaid(
       if (canCancel(state)) return abort({ code: 'FERRY_PEER', reason: 'The destination gave the guest up' });
       if (sourceEnded(state)) return stay(state, { type: 'tellDone' });
       if (state.name !== 'handedOver' && state.name !== 'serving') return stay(state);
-      return to({ name: 'stranded', mayHaveRun: event.mayHaveRun }, { type: 'report', notice: 'stranded' });
+      // Where pages were served, the guest did run, whatever is said by somebody who has forgotten.
+      return to(
+        { name: 'stranded', mayHaveRun: event.mayHaveRun || state.name === 'serving' },
+        { type: 'report', notice: 'stranded' },
+      );
     default:
       return unreachable(event, 'source event');
   }
