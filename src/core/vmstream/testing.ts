@@ -198,7 +198,12 @@ export function eventsOf(pieces: Iterable<Uint8Array>, captured: readonly number
       for (const block of captured) if (block < list.length) reader.setCapture(block, true);
     },
   });
-  for (const piece of pieces) reader.push(piece);
+  for (const piece of pieces) {
+    // Whoever pushes may read the next bytes into the same buffer.
+    const chunk = piece.slice();
+    reader.push(chunk);
+    chunk.fill(0xa5);
+  }
   reader.end();
   return events;
 }
