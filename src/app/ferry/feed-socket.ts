@@ -69,7 +69,7 @@ export class FeedSocket {
       accepted.destroy();
       return;
     }
-    const socket = readInto(accepted, Buffer.allocUnsafeSlow(READ_BYTES), (bytes) => this.#handlers.onChunk(bytes));
+    const socket = readInto(accepted, new Uint8Array(READ_BYTES), (bytes) => this.#handlers.onChunk(bytes));
     this.#socket = socket;
     this.#server.close();
     let failure: Error | null = null;
@@ -86,7 +86,7 @@ export class FeedSocket {
  * connections that it opens (`onread`), not for those that it accepts, hence the handle is passed on; should a
  * future Node not have it there, chunks are allocated.
  */
-function readInto(accepted: Socket, buffer: Buffer, onBytes: (bytes: Uint8Array) => void): Socket {
+function readInto(accepted: Socket, buffer: Uint8Array, onBytes: (bytes: Uint8Array) => void): Socket {
   const owner = accepted as unknown as { _handle: unknown };
   const handle = owner._handle;
   if (handle === null || handle === undefined) {

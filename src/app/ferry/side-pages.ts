@@ -31,7 +31,8 @@ export class SidePages {
   }
 
   setContent(block: number, page: number, bytes: Uint8Array): void {
-    this.#set(block, page, bytes.slice());
+    // Not `slice`: of a Buffer that is a view, and the bytes are overwritten by the next read.
+    this.#set(block, page, new Uint8Array(bytes));
   }
 
   /** All pages kept, by block and page; forgets them. */

@@ -72,7 +72,7 @@ export class SourceSession {
     const { id, destination, options } = parts.request;
     this.#link = new SourceLink({ id, destination, stallTimeoutMs: options.stallTimeoutMs }, parts.host, {
       silent: (reason) => this.#onSilent(reason),
-      pull: (connection, message, bytes) => void this.#served.serve(connection, message, bytes.slice()),
+      pull: (connection, message, bytes) => void this.#served.serve(connection, message, new Uint8Array(bytes)),
       told: (message) => this.#onTold(message),
       failed: (reason) => this.#tell({ type: 'destinationFailed', cause: { code: 'FERRY_PEER', reason } }),
       answer: () => this.answer(),

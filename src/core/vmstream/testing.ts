@@ -200,7 +200,7 @@ export function eventsOf(pieces: Iterable<Uint8Array>, captured: readonly number
   });
   for (const piece of pieces) {
     // Whoever pushes may read the next bytes into the same buffer.
-    const chunk = piece.slice();
+    const chunk = new Uint8Array(piece);
     reader.push(chunk);
     chunk.fill(0xa5);
   }
