@@ -173,12 +173,16 @@ describe('in the pull phase', () => {
     await scene.ready();
     const { lab, there, guest, here } = scene;
     const attempt = await pulling(scene);
-    const id = (await lab.ok<{ migrations: { id: string }[] }>(there, 'status')).migrations[0]?.id ?? 'none';
+    const ofGuest = async (): Promise<MigrationView | undefined> => {
+      const { migrations } = await lab.ok<{ migrations: MigrationView[] }>(there, 'status');
+      return migrations.find((each) => each.vm === guest.name);
+    };
+    const id = (await ofGuest())?.id ?? 'none';
     const early = await lab.refused(4, there, 'resolve', id, 'discard');
     assert.match(early.message, /is connected: nothing is to be given up/);
     await loseSource(scene, attempt);
     const view = await until('the destination misses it', async () => {
-      const found = (await lab.ok<{ migrations: MigrationView[] }>(there, 'status')).migrations[0];
+      const found = await ofGuest();
       return found?.reason?.includes(`needs host "${here}"`) === true ? found : null;
     });
     t.diagnostic(view.reason ?? '');
@@ -188,13 +192,14 @@ describe('in the pull phase', () => {
     );
     assert.equal(view.directory?.missing, view.pagesPending);
     assert.match((await lab.refused(4, there, 'resolve', id, 'run')).message, /"discard" is the only word/);
+    const tooEarly = await lab.refused(4, there, 'resolve', id, 'discard');
+    assert.match(tooEarly.message, /silent for [\d.]+ m?s only: it may come back/);
+    await sleep(10_000);
     await lab.ok(there, 'resolve', id, 'discard');
     await assertLostReport(scene, id);
     await lab.ok(there, 'vm', 'stop', guest.name, '--force');
     await lab.ok(there, 'resolve', id, 'discard');
-    await until('it is forgotten', async () => {
-      return (await lab.ok<{ migrations: object[] }>(there, 'status')).migrations.length === 0;
-    });
+    await until('it is forgotten', async () => (await ofGuest()) === undefined);
     assert.ok((await lab.history(there)).some((report) => report.id === id && report.guest === 'lost'));
   });
 

@@ -114,7 +114,13 @@ function pullingText({ id, source, missingPages, whereMissing, silentMs }: Arriv
   );
 }
 
-function lostText({ id, vm, source, destination, missingPages, whereMissing }: Arrival): string {
+function lostText({ id, vm, source, destination, missingPages, whereMissing, silentMs }: Arrival): string {
+  if (silentMs === null)
+    return (
+      `The QEMU of VM "${vm}" at host "${destination}" ended while it still pulled pages from host "${source}": the guest is lost, ` +
+      `${missingPages} of its pages had not come. Its disks are as the guest left them: start it again. Host "${source}" keeps ` +
+      `what it had of its memory until "vmferry resolve ${id} discard" is said there`
+    );
   return (
     `Host "${source}" was lost while host "${destination}" still pulled: ${missingPages} pages of VM "${vm}" never came ` +
     `(${whereMissing()}). Its disks are as the guest left them. End what is left of it with "vmferry vm stop ${vm} --force" at ` +

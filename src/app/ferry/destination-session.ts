@@ -23,6 +23,7 @@ import { arrivalView, lostReport, type Arrival } from './arrival.ts';
 import { causeOf } from './cause.ts';
 import { IncomingGuest, type ReserveMessage } from './incoming-guest.ts';
 import { writeEntry } from './journal-effects.ts';
+import { whyUndecidable } from './undecidable.ts';
 import { PAGES_MAX } from '../../core/pages/limits.ts';
 import { decodePullRuns } from '../../core/wire/pull-codec.ts';
 import { MachineDriver } from './machine-driver.ts';
@@ -201,19 +202,11 @@ export class DestinationSession {
 
   /** A person's word about a migration in doubt, or about a source that is lost for good. Throws FerryError. */
   resolve(word: 'run' | 'discard'): void {
-    const refusal = this.#whyUndecidable(word);
+    const { stateName, vmName: vm, peerName: source } = this;
+    const silentMs = this.#silentSinceMs === null ? null : performance.now() - this.#silentSinceMs;
+    const refusal = whyUndecidable(word, { stateName, vm, source, silentMs });
     if (refusal !== null) throw new FerryError('FERRY_UNDECIDABLE', refusal, { migration: this.migrationId });
     this.#tell({ type: 'personDecided', word });
-  }
-
-  #whyUndecidable(word: 'run' | 'discard'): string | null {
-    const { stateName, vmName: vm, peerName: source } = this;
-    if (stateName === 'inDoubt') return null;
-    if (stateName !== 'pulling' && stateName !== 'lost')
-      return `Nothing is to be decided about VM "${vm}": its migration to here is ${stateName}`;
-    if (word === 'run') return `VM "${vm}" was started here already; "discard" is the only word that is left`;
-    if (stateName === 'lost' || this.#silentSinceMs !== null) return null;
-    return `VM "${vm}" gets its pages from host "${source}", which is connected: nothing is to be given up`;
   }
 
   /** The agent stops: a migration that is not prepared yet ends here; a prepared one waits for the next start. */

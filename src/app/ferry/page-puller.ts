@@ -47,6 +47,8 @@ export type PullerParts = {
   readonly ramSectionId: number;
   /** What is missing, as pairs [first global page, page count]. */
   readonly runs: Uint32Array;
+  /** Numbers the requests of all pullers of a pull phase: an answer to a former one must not be taken for one to this. */
+  readonly takeId: () => number;
   /** Writes to QEMU; fulfilled when the kernel has the bytes. */
   readonly write: (bytes: Uint8Array) => Promise<void>;
   /** Called once, when nothing is missing and QEMU has been given everything. */
@@ -67,7 +69,7 @@ export class PagePuller {
   readonly #startedAtMs = performance.now();
   #connection: ControlConnection | null = null;
   #lastBlock: TableBlock | null = null;
-  #nextId = 0;
+  #isRetired = false;
   #inFlightPages = 0;
   #writing = 0;
   #faults = 0;
@@ -99,7 +101,7 @@ export class PagePuller {
 
   /** Goes on over this connection: what was asked for on another one is asked for anew. */
   connect(connection: ControlConnection): void {
-    if (this.#connection === connection) return;
+    if (this.#isRetired || this.#connection === connection) return;
     this.#connection = connection;
     this.#asked.clear();
     this.#inFlightPages = 0;
@@ -118,6 +120,13 @@ export class PagePuller {
 
   disconnect(connection: ControlConnection): void {
     if (this.#connection === connection) this.#connection = null;
+  }
+
+  /** Its stream to QEMU is dead: nothing is asked, written or told by it any more. Another one knows better what is missing. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#connection = null;
+    this.#asked.clear();
   }
 
   /** QEMU wants pages that the guest touched. Throws FerryError when it names what is not there. */
@@ -183,6 +192,7 @@ export class PagePuller {
 
   /** Hands the collected PART to QEMU, and notes how long it had waited for these pages. */
   async #give(pages: readonly number[]): Promise<void> {
+    if (this.#isRetired) return;
     this.#writing++;
     try {
       if (this.#part.pages > 0) {
@@ -199,7 +209,7 @@ export class PagePuller {
       const waitedMs = this.#ledger.givenAfterMs(page, nowMs);
       if (waitedMs !== null && this.#waitsMs.length < WAITS_MAX) this.#waitsMs.push(waitedMs);
     }
-    if (this.#ledger.missingPages > 0 || this.#writing > 0 || this.#endedAtMs !== null) return;
+    if (this.#isRetired || this.#ledger.missingPages > 0 || this.#writing > 0 || this.#endedAtMs !== null) return;
     this.#endedAtMs = nowMs;
     this.#parts.onComplete();
   }
@@ -226,7 +236,7 @@ export class PagePuller {
     const connection = this.#connection;
     // Without a connection it is asked for when there is one.
     if (connection === null) return;
-    const id = this.#nextId++;
+    const id = this.#parts.takeId();
     this.#asked.set(id, { runs, urgent, atMs: performance.now() });
     connection.send({ type: 'pull', id, urgent }, encodePullRuns(runs)).catch(() => undefined);
   }

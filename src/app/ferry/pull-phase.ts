@@ -67,6 +67,7 @@ export class PullPhase {
   readonly #done = Promise.withResolvers<void>();
   #stream: IncomingQemu | null = null;
   #puller: PagePuller | null = null;
+  #nextPullId = 0;
   #connection: ControlConnection | null = null;
   #running = false;
   #allHere = false;
@@ -123,7 +124,7 @@ export class PullPhase {
     this.#stream = stream;
     const saved = writePages(this.#parts.place, this.#pages);
     for (const [block, runs] of this.#runsByBlock()) await stream.write(postcopyDiscards(block, runs));
-    this.#startPuller(this.#pages.runs);
+    this.#startPuller(stream, this.#pages.runs);
     const accepted = stream.accepted();
     accepted.catch(() => undefined);
     await stream.write(postcopyPackage(deviceState, DEVICES_PING));
@@ -132,13 +133,14 @@ export class PullPhase {
   }
 
   connect(connection: ControlConnection): void {
+    if (this.#closed) return;
     this.#connection = connection;
     this.#puller?.connect(connection);
     void connection.closed.then(() => this.#puller?.disconnect(connection));
   }
 
   receive(message: MessageOf<'pulled'>, attachment: Uint8Array): void {
-    if (this.#connection !== null) this.#puller?.receive(this.#connection, message, attachment);
+    if (!this.#closed && this.#connection !== null) this.#puller?.receive(this.#connection, message, attachment);
   }
 
   fault(request: PageRequest): void {
@@ -194,6 +196,9 @@ export class PullPhase {
   /** Nothing in here may need QEMU's main loop while a page is missing: it may wait for that very page. */
   async #recoverOnce(tries: number): Promise<boolean> {
     this.#stream?.close();
+    // What it still gets would be written to a dead stream, or to the new one beside what is asked for anew.
+    this.#puller?.retire();
+    this.#allHere = false;
     let stream: IncomingQemu;
     try {
       stream = await IncomingQemu.recover(this.#parts.place, this.#parts.standing(), this.#handlers());
@@ -202,11 +207,14 @@ export class PullPhase {
       // It has not lost its stream, it says: not noticed yet, or there was nothing more to come over it.
       return tries >= NOTICED_TRIES && (await this.#hasCompleted());
     }
+    if (this.#closed) {
+      stream.close();
+      return true;
+    }
     this.#stream = stream;
     const received = new Map<string, Uint8Array>();
     for (const [block] of this.#runsByBlock()) received.set(block, await stream.receivedBitmap(block));
-    this.#allHere = false;
-    this.#startPuller(this.#without(received));
+    this.#startPuller(stream, this.#without(received));
     await stream.resume();
     this.#parts.recovered(this.missingPages);
     if (this.#connection !== null) this.#puller?.connect(this.#connection);
@@ -230,13 +238,14 @@ export class PullPhase {
     return last === undefined ? 0 : last.firstPage + last.pageCount;
   }
 
-  #startPuller(runs: Uint32Array): void {
+  #startPuller(stream: IncomingQemu, runs: Uint32Array): void {
     this.#puller = new PagePuller({
       blocks: this.#blocks,
       spanPages: this.#spanPages,
       ramSectionId: this.#pages.ramSectionId,
       runs,
-      write: async (bytes) => await this.#stream?.write(bytes),
+      takeId: () => this.#nextPullId++,
+      write: async (bytes) => await stream.write(bytes),
       onComplete: () => {
         this.#allHere = true;
         void this.#end();

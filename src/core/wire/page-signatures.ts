@@ -9,8 +9,9 @@
  *
  * Invariant: an entry describes what the destination holds of its page. Who sends a page in any way signs it, or drops it.
  *
- * Two blocks that differ have one hash once in 2^64; the keys are drawn anew for each lane, so that no guest can look for such
- * blocks, and the memory that it would damage is its own.
+ * Two blocks that differ by chance have one hash once in 2^64. The keys are drawn anew for each lane; a guest that makes blocks on
+ * purpose can still weaken one half of the hash (a difference in the top bit passes any odd factor), and has 2^32 to guess then. The
+ * memory that it would damage is its own (R5), and `--verify` finds it.
  */
 import { DELTA_BYTES_MAX, LANE_CHUNK_PAGES, LANE_PAGE_BYTES as PAGE } from './lane-limits.ts';
 import { type PageMemory, writeChange } from './page-delta.ts';

@@ -11,6 +11,10 @@ export class HostIdle {
   #idleTicks = 0;
   #allTicks = 0;
 
+  constructor() {
+    this.take();
+  }
+
   /** From 0 (all processors were busy) to 1 since the last call; 1 when too little time has passed to say. */
   take(): number {
     const length = fs.readSync(this.#fd, this.#line, 0, LINE_BYTES_MAX, 0);
