@@ -15,6 +15,7 @@ const arrival: Arrival = {
   missingPages: 100,
   whereMissing: () => 'pc.ram: 100 pages in GiB 0',
   silentMs: null,
+  hasQemuEnded: false,
 };
 
 test('while the source answers, only how many pages are still there is said', () => {
@@ -46,4 +47,12 @@ test('a report of lost pages says how many, where, and what to do', () => {
     report.totalMs,
   );
   assert.equal(arrivalView({ ...arrival, state: 'lost' }).outcome, 'failed');
+});
+
+test('a destination whose own QEMU ended does not blame the source', () => {
+  const { reason } = lostReport({ ...arrival, state: 'lost', hasQemuEnded: true });
+  assert.match(
+    reason,
+    /^The QEMU of VM "web" at host "host-b" ended .*100 of its pages.*"vmferry resolve m1 discard" is said there$/,
+  );
 });

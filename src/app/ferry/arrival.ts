@@ -23,6 +23,8 @@ export type Arrival = {
   readonly whereMissing: () => string;
   /** How long the source has not been connected; null = it is. */
   readonly silentMs: number | null;
+  /** The destination's own QEMU has ended: it, not the source, is what was lost. */
+  readonly hasQemuEnded: boolean;
 };
 
 export function arrivalView(arrival: Arrival): MigrationView {
@@ -114,8 +116,8 @@ function pullingText({ id, source, missingPages, whereMissing, silentMs }: Arriv
   );
 }
 
-function lostText({ id, vm, source, destination, missingPages, whereMissing, silentMs }: Arrival): string {
-  if (silentMs === null)
+function lostText({ id, vm, source, destination, missingPages, whereMissing, hasQemuEnded }: Arrival): string {
+  if (hasQemuEnded)
     return (
       `The QEMU of VM "${vm}" at host "${destination}" ended while it still pulled pages from host "${source}": the guest is lost, ` +
       `${missingPages} of its pages had not come. Its disks are as the guest left them: start it again. Host "${source}" keeps ` +

@@ -197,6 +197,7 @@ export class DestinationSession {
       missingPages: pull.missingPages,
       whereMissing: () => pull.whereMissing(),
       silentMs: this.#silentSinceMs === null ? null : nowMs - this.#silentSinceMs,
+      hasQemuEnded: !this.#guest.isAlive,
     };
   }
 
