@@ -25,7 +25,7 @@ const sumOf = (directory: PageDirectory): number => Object.values(directory).red
 
 test('the page directory counts every page once, in pre-copy and in the pull phase, as text and as JSON', async (t) => {
   const guest = await lab.startGuest('a', { name: 'pages', memory: '256M', writer: { set: '48M', rate: '30M' } });
-  const { child, done } = lab.startMigrate(guest, 'a', 'b', '--strategy', 'dsm', '--pull', '--max-bandwidth', '80mbit');
+  const { child, done } = lab.startMigrate(guest, 'a', 'b', '--strategy', 'dsm', '--pull', '--max-bandwidth', '50mbit');
   let id = '';
   child.stderr?.on('data', (chunk: string) => (id ||= /"id":"([^"]+)"/.exec(chunk)?.[1] ?? ''));
   const ended = { yet: false };
@@ -40,7 +40,11 @@ test('the page directory counts every page once, in pre-copy and in the pull pha
     if (!('directory' in seen)) break;
     views.push(seen);
     const isPulling = (seen.directory?.missing ?? 0) > 0;
-    if (isPulling && fromThere.length < 3) fromThere.push(await lab.ok<MigrationView>('b', 'show', id, '--pages'));
+    if (isPulling && fromThere.length < 3) {
+      const { code, stdout } = await lab.cli('b', 'show', id, '--pages', '--json');
+      // The last page may have come meanwhile: the destination then knows the guest only.
+      if (code === 0) fromThere.push(JSON.parse(stdout) as MigrationView);
+    }
     if (seen.directory !== null && texts.length < (isPulling ? 4 : 2))
       texts.push(await text('a', 'show', id, '--pages'));
   }
@@ -52,7 +56,7 @@ test('the page directory counts every page once, in pre-copy and in the pull pha
   t.diagnostic(`${directories.length} directories, of ${total} pages: ${JSON.stringify(directories.at(-1))}`);
   assert.ok(total >= MEMORY_BYTES / PAGE_BYTES, 'guest memory, and firmware and video memory besides');
   for (const directory of directories) assert.equal(sumOf(directory), total, JSON.stringify(directory));
-  for (const state of ['unnamed', 'withheld', 'missing', 'placed', 'zero'] as const)
+  for (const state of ['withheld', 'missing', 'placed', 'zero'] as const)
     assert.ok(
       directories.some((directory) => directory[state] > 0),
       `pages were ${state} at some time`,
