@@ -2,7 +2,7 @@
  * A migration as its destination sees it while the guest runs here and pages of it are still at the source, and after the
  * source was lost: the same view and report as at the source, as far as this side knows. Pure.
  */
-import { defaultMigrationOptions } from '../../core/model/migration.ts';
+import { defaultMigrationOptions, reportedOptions } from '../../core/model/migration.ts';
 import type { MigrationReport, MigrationView, StageName } from '../../core/model/migration.ts';
 import { formatMs } from '../../core/model/units.ts';
 
@@ -58,23 +58,11 @@ function directoryOf({ totalPages, missingPages }: Arrival): MigrationView['dire
 
 export function lostReport(arrival: Arrival): MigrationReport {
   const { id, vm, source, destination, startedAt, elapsedMs, totalPages, leftPages, missingPages } = arrival;
-  const { strategy: _strategy, ...options } = defaultMigrationOptions;
   const nobody = { agent: null, qemu: null };
   return {
     ...{ id, vm, source, destination, startedAt },
     strategy: defaultMigrationOptions.strategy,
-    options: {
-      prune: options.prune,
-      keepCache: options.keepCache,
-      dropSlabs: options.dropSlabs,
-      compress: options.compress,
-      delta: options.delta,
-      lanes: options.lanes,
-      maxBandwidth: options.maxBandwidthBytesPerSecond,
-      downtimeTargetMs: options.downtimeTargetMs,
-      verify: options.verify,
-      pull: true,
-    },
+    options: { ...reportedOptions(defaultMigrationOptions), pull: true },
     outcome: 'failed',
     reason: lostText(arrival),
     code: 'FERRY_PAGES_LOST',

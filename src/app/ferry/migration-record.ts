@@ -1,5 +1,5 @@
 /** What a session notes while a migration runs, and the view and the report that are made of it. */
-import { hasPullPhase } from '../../core/model/migration.ts';
+import { reportedOptions } from '../../core/model/migration.ts';
 import type {
   ByteCounts,
   CpuMs,
@@ -211,18 +211,7 @@ export class MigrationRecord {
       ...subject,
       startedAt: this.#startedAt,
       strategy: options.strategy,
-      options: {
-        prune: options.prune,
-        keepCache: options.keepCache,
-        dropSlabs: options.dropSlabs,
-        compress: options.compress,
-        delta: options.delta,
-        lanes: options.lanes,
-        maxBandwidth: options.maxBandwidthBytesPerSecond,
-        downtimeTargetMs: options.downtimeTargetMs,
-        verify: options.verify,
-        pull: hasPullPhase(options),
-      },
+      options: reportedOptions(options),
       ...end,
       reason: end.outcome === 'completed' ? (this.#totals?.switchover?.reason ?? end.reason) : end.reason,
       totalMs: Object.values(stagesMs).reduce((sum, ms) => sum + ms, 0),

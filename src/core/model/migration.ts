@@ -235,3 +235,13 @@ export type MigrationReport = {
   readonly pull: PullReport | null;
   readonly predicted: null;
 };
+
+/** The options as reports show them. */
+export function reportedOptions(options: MigrationOptions): MigrationReport['options'] {
+  const { prune, keepCache, dropSlabs, compress, delta, lanes, downtimeTargetMs, verify } = options;
+  const maxBandwidth = options.maxBandwidthBytesPerSecond;
+  return {
+    ...{ prune, keepCache, dropSlabs, compress, delta, lanes, maxBandwidth },
+    ...{ downtimeTargetMs, verify, pull: hasPullPhase(options) },
+  };
+}

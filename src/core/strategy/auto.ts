@@ -12,6 +12,7 @@
  *    running round last too long, in the middle of it;
  * 5. the rounds are used up, for those who set that parameter.
  */
+import { PageCursor } from '../pages/page-cursor.ts';
 import type { PageTable } from '../pages/page-table.ts';
 import * as limits from './limits.ts';
 import { ShrinkingRounds } from './shrinking-rounds.ts';
@@ -27,19 +28,15 @@ const IN_VAIN_RATIO = 1.6;
 export type AutoOptions = { readonly downtimeTargetMs: number; readonly maxRounds: number };
 
 export function createAuto(table: PageTable, options: AutoOptions): Strategy {
-  const coldCursors = new Float64Array(table.lanes);
-  const dirtiedCursors = new Float64Array(table.lanes);
+  const neverDirtied = new PageCursor(table);
+  const dirtied = new PageCursor(table);
   const rounds = new ShrinkingRounds(PATIENCE_ROUNDS);
 
   /** Hot: no allocation. */
   function pick(lane: number, maxPages: number, out: Uint32Array): number {
     const before = table.takenPages;
-    const count = table.takeRuns(lane, coldCursors[lane]!, maxPages, out, 'neverDirtied');
-    if (count > 0) coldCursors[lane] = out[count - 2]! + out[count - 1]!;
-    const left = maxPages - (table.takenPages - before);
-    const all = table.takeRuns(lane, dirtiedCursors[lane]!, left, out, 'dirtied', count);
-    if (all > count) dirtiedCursors[lane] = out[all - 2]! + out[all - 1]!;
-    return all;
+    const count = neverDirtied.take(lane, maxPages, out, 'neverDirtied');
+    return dirtied.take(lane, maxPages - (table.takenPages - before), out, 'dirtied', count);
   }
 
   /** Only pages that were written before are left, and sending them would save little: their repeats would cost as much again. */

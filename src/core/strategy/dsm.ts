@@ -11,6 +11,7 @@
  * the destination's image is consistent but for the hot pages, because what the guest writes to is withheld already; few pages
  * are newly dirtied. More iterations would only send what has cooled and is soon written again: bytes that a pull saves.
  */
+import { PageCursor } from '../pages/page-cursor.ts';
 import type { PageTable } from '../pages/page-table.ts';
 import { refreshWhileUnsent, type Moment, type Strategy, type SwitchoverReason } from './strategy.ts';
 
@@ -31,7 +32,7 @@ const CONSISTENT_SHARE = 1 / 32;
 export type DsmOptions = { readonly maxRounds: number };
 
 export function createDsm(table: PageTable, options: DsmOptions): Strategy {
-  const cursors = new Float64Array(table.lanes);
+  const cursor = new PageCursor(table);
   const roundsMax = Math.min(options.maxRounds, DSM_ROUNDS_MAX);
   const fewPages = Math.max(FEW_PAGES, table.totalPages * FEW_SHARE);
   let sweeps = 0;
@@ -60,10 +61,8 @@ export function createDsm(table: PageTable, options: DsmOptions): Strategy {
     wantsSync: refreshWhileUnsent,
     guestStops: () => undefined,
     pick: (lane, maxPages, out) => {
-      let count = table.takeRuns(lane, cursors[lane]!, maxPages, out, 'calm');
-      if (count === 0) count = table.takeRuns(lane, cursors[lane]!, maxPages, out);
-      if (count > 0) cursors[lane] = out[count - 2]! + out[count - 1]!;
-      return count;
+      const count = cursor.take(lane, maxPages, out, 'calm');
+      return count > 0 ? count : cursor.take(lane, maxPages, out);
     },
     decide: (moment) => {
       if (moment.at === 'sweepEnd') sweepEnded();

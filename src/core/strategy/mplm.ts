@@ -16,6 +16,7 @@
  * QEMU before 8.1 (`paced`) cannot be made to sync within a sweep, and its first sweep takes as long as sending all it
  * names. There the first sweep is epoch 0 and the one after it is the dirtied half: the same two times memory.
  */
+import { PageCursor } from '../pages/page-cursor.ts';
 import type { PageTable } from '../pages/page-table.ts';
 import * as limits from './limits.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
@@ -27,9 +28,9 @@ const REPEATS_SHIFT = 3;
 export type MplmOptions = { readonly intervalMs: number };
 
 export function createMplm(table: PageTable, { intervalMs }: MplmOptions): Strategy {
-  const neverDirtiedCursors = new Float64Array(table.lanes);
-  const dirtiedCursors = new Float64Array(table.lanes);
-  const unsentCursors = new Float64Array(table.lanes);
+  const neverDirtied = new PageCursor(table);
+  const dirtied = new PageCursor(table);
+  const unsent = new PageCursor(table);
   /** Never-dirtied pages handed out, less dirtied ones. */
   let credit = 0;
   let isLate = false;
@@ -52,11 +53,9 @@ export function createMplm(table: PageTable, { intervalMs }: MplmOptions): Strat
     const againBefore = table.takenAgainPages;
     const before = table.takenPages;
     const repeatsMax = Math.min(maxPages >>> REPEATS_SHIFT, credit);
-    const count = table.takeRuns(lane, dirtiedCursors[lane]!, repeatsMax, out, 'repeats');
-    if (count > 0) dirtiedCursors[lane] = out[count - 2]! + out[count - 1]!;
+    const count = dirtied.take(lane, repeatsMax, out, 'repeats');
     const repeats = table.takenAgainPages - againBefore;
-    const all = table.takeRuns(lane, unsentCursors[lane]!, maxPages - repeats, out, 'unsent', count);
-    if (all > count) unsentCursors[lane] = out[all - 2]! + out[all - 1]!;
+    const all = unsent.take(lane, maxPages - repeats, out, 'unsent', count);
     credit += table.takenPages - before - 2 * repeats;
     return all;
   }
@@ -67,11 +66,9 @@ export function createMplm(table: PageTable, { intervalMs }: MplmOptions): Strat
       if (count > 0) return count;
     }
     const before = table.takenPages;
-    const count = table.takeRuns(lane, dirtiedCursors[lane]!, dirtiedPagesMax(lane, maxPages), out, 'dirtied');
-    if (count > 0) dirtiedCursors[lane] = out[count - 2]! + out[count - 1]!;
+    const count = dirtied.take(lane, dirtiedPagesMax(lane, maxPages), out, 'dirtied');
     const dirtiedPages = table.takenPages - before;
-    const all = table.takeRuns(lane, neverDirtiedCursors[lane]!, maxPages - dirtiedPages, out, 'neverDirtied', count);
-    if (all > count) neverDirtiedCursors[lane] = out[all - 2]! + out[all - 1]!;
+    const all = neverDirtied.take(lane, maxPages - dirtiedPages, out, 'neverDirtied', count);
     credit += table.takenPages - before - 2 * dirtiedPages;
     return all;
   }

@@ -4,6 +4,7 @@
  * Three stop rules, in this order: what is left fits the target; it has not shrunk for three rounds, and this round ends
  * near the best seen; the rounds are used up. The last one makes every migration end, however fast the guest writes.
  */
+import { PageCursor } from '../pages/page-cursor.ts';
 import type { PageTable } from '../pages/page-table.ts';
 import { ShrinkingRounds } from './shrinking-rounds.ts';
 import { refreshWhileUnsent, type Moment, type Strategy, type SwitchoverReason } from './strategy.ts';
@@ -13,7 +14,7 @@ const PATIENCE_ROUNDS = 3;
 export type PrecopyOptions = { readonly downtimeTargetMs: number; readonly maxRounds: number };
 
 export function createPrecopy(table: PageTable, options: PrecopyOptions): Strategy {
-  const cursors = new Float64Array(table.lanes);
+  const cursor = new PageCursor(table);
   const rounds = new ShrinkingRounds(PATIENCE_ROUNDS);
 
   function atRoundEnd(moment: Moment): SwitchoverReason | null {
@@ -24,11 +25,7 @@ export function createPrecopy(table: PageTable, options: PrecopyOptions): Strate
   return {
     name: 'precopy',
     isBounded: false,
-    pick: (lane, maxPages, out) => {
-      const count = table.takeRuns(lane, cursors[lane]!, maxPages, out);
-      if (count > 0) cursors[lane] = out[count - 2]! + out[count - 1]!;
-      return count;
-    },
+    pick: (lane, maxPages, out) => cursor.take(lane, maxPages, out),
     decide: (moment) => {
       if (moment.at === 'sweepEnd') return null;
       const { predictedDowntimeMs } = moment;
