@@ -34,6 +34,8 @@ export type GuestOptions = {
   readonly fileLog?: { readonly disk: DiskInput; readonly recordsPerS?: number };
   /** Uses and checks this much memory at random, and files on that disk (in memory without one): guests/programs/churn.c. */
   readonly churn?: { readonly set: string; readonly disk?: DiskInput };
+  /** Programs that work until the guest ends and tell once a second how much they did, each a word like `dhrystone` or `mg,64M`. */
+  readonly programs?: readonly string[];
   /** The guest agent is not started, never answers, or may not open files. */
   readonly agent?: 'off' | 'stopped' | 'forbidden';
   /** Further words of the kernel command line, like `init_on_free=1`. */
@@ -76,6 +78,7 @@ export function guestSpec(options: GuestOptions): VmSpecInput {
   }
   if (options.cache !== undefined) words.push(`vmferry.cache=${options.cache}`);
   if (options.random !== undefined) words.push(`vmferry.random=${options.random}`);
+  for (const program of options.programs ?? []) words.push(`vmferry.run=${program}`);
   if (options.agent !== undefined) words.push(`vmferry.agent=${options.agent}`);
   words.push(...(options.kernelWords ?? []));
   if (options.tcpPort !== undefined) words.push(`vmferry.tcp=${options.tcpPort}`);
@@ -132,6 +135,28 @@ export function parseChurnLines(text: string): ChurnLine[] {
     freshPages: Number(match[4]),
     guestMs: Number(match[5]),
     damagedPages: Number(match[6]),
+  }));
+}
+
+/** One line a second of a program that works: `R NAME seq=N ms=GUEST work=UNITS bad=FAILURES`. */
+export type WorkLine = {
+  readonly name: string;
+  readonly sequence: number;
+  readonly guestMs: number;
+  /** Since it began, in units of its own. */
+  readonly work: number;
+  /** Results that were not what they must be. */
+  readonly failures: number;
+};
+
+export function parseWorkLines(text: string): WorkLine[] {
+  const line = /^R ([a-z0-9-]+) seq=(\d+) ms=(\d+) work=(\d+) bad=(\d+)\r?$/gm;
+  return Array.from(text.matchAll(line), (match) => ({
+    name: match[1]!,
+    sequence: Number(match[2]),
+    guestMs: Number(match[3]),
+    work: Number(match[4]),
+    failures: Number(match[5]),
   }));
 }
 
