@@ -198,6 +198,10 @@ describe('in the pull phase', () => {
     await lab.ok(there, 'resolve', id, 'discard');
     await assertLostReport(scene, id);
     await lab.ok(there, 'vm', 'stop', guest.name, '--force');
+    scene.signalAgent('there', 'SIGKILL');
+    await scene.restartAgent('there');
+    const known = await until('a new agent shows it', async () => await ofGuest());
+    assert.match(known.reason ?? '', /was lost there.*resolve \S+ discard/);
     await lab.ok(there, 'resolve', id, 'discard');
     await until('it is forgotten', async () => (await ofGuest()) === undefined);
     assert.ok((await lab.history(there)).some((report) => report.id === id && report.guest === 'lost'));

@@ -56,3 +56,11 @@ test('a destination whose own QEMU ended does not blame the source', () => {
     /^The QEMU of VM "web" at host "host-b" ended .*100 of its pages.*"vmferry resolve m1 discard" is said there$/,
   );
 });
+
+test('an agent that finds the guest lost says what it knows, and the word that ends it', () => {
+  const lost = { ...arrival, state: 'lost', totalPages: 0, leftPages: null, missingPages: null } as const;
+  const view = arrivalView(lost);
+  assert.deepEqual([view.outcome, view.progress, view.pagesPending], ['failed', 1, 0]);
+  assert.match(view.reason ?? '', /^VM "web" had been handed over .*was lost there.*"vmferry resolve m1 discard"$/);
+  assert.equal(lostReport(lost).pages.pulled, null);
+});

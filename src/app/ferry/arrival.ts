@@ -18,7 +18,8 @@ export type Arrival = {
   readonly totalPages: number;
   /** Pages that were still at the source when the guest, or this agent, began to run here; null = not known any more. */
   readonly leftPages: number | null;
-  readonly missingPages: number;
+  /** Null only with `lost`: a former agent of this host knew. */
+  readonly missingPages: number | null;
   /** describeMissing of core/pages/missing-summary.ts; looks at every page. */
   readonly whereMissing: () => string;
   /** How long the source has not been connected; null = it is. */
@@ -28,7 +29,8 @@ export type Arrival = {
 };
 
 export function arrivalView(arrival: Arrival): MigrationView {
-  const { id, vm, source, destination, elapsedMs, state, totalPages, missingPages } = arrival;
+  const { id, vm, source, destination, elapsedMs, state, totalPages } = arrival;
+  const missingPages = arrival.missingPages ?? 0;
   const isLost = state === 'lost';
   const left = arrival.leftPages ?? missingPages;
   return {
@@ -46,12 +48,12 @@ export function arrivalView(arrival: Arrival): MigrationView {
     dirtyPagesPerSecond: 0,
     wireBytes: 0,
     wireBytesPerSecond: 0,
-    directory: isLost ? null : directoryOf(arrival),
+    directory: isLost ? null : directoryOf(totalPages, missingPages),
   };
 }
 
 /** What is not missing is here; which of it is zero and never travelled only the source knows. */
-function directoryOf({ totalPages, missingPages }: Arrival): MigrationView['directory'] {
+function directoryOf(totalPages: number, missingPages: number): MigrationView['directory'] {
   const nothing = { unnamed: 0, pending: 0, withheld: 0, spared: 0, inFlight: 0, zero: 0 };
   return { ...nothing, missing: missingPages, placed: totalPages - missingPages };
 }
@@ -71,7 +73,11 @@ export function lostReport(arrival: Arrival): MigrationReport {
     downtimeMs: null,
     stagesMs: { ...noStages, activation: elapsedMs },
     rounds: [],
-    pages: { ...noPages, total: totalPages, pulled: leftPages === null ? null : leftPages - missingPages },
+    pages: {
+      ...noPages,
+      total: totalPages,
+      pulled: leftPages === null || missingPages === null ? null : leftPages - missingPages,
+    },
     bytes: { wire: 0, resent: 0, raw: 0 },
     cpuMs: { source: nobody, destination: nobody },
     verified: false,
@@ -105,6 +111,12 @@ function pullingText({ id, source, missingPages, whereMissing, silentMs }: Arriv
 }
 
 function lostText({ id, vm, source, destination, missingPages, whereMissing, hasQemuEnded }: Arrival): string {
+  if (missingPages === null)
+    return (
+      `VM "${vm}" had been handed over by host "${source}" to host "${destination}", and was lost there: its QEMU ended, or it was ` +
+      `given up. Its disks are as the guest left them: start it again. Host "${source}" is told when it comes back; if it never ` +
+      `will, have this migration forgotten with "vmferry resolve ${id} discard"`
+    );
   if (hasQemuEnded)
     return (
       `The QEMU of VM "${vm}" at host "${destination}" ended while it still pulled pages from host "${source}": the guest is lost, ` +

@@ -24,8 +24,7 @@ import { causeOf } from './cause.ts';
 import { IncomingGuest, type ReserveMessage } from './incoming-guest.ts';
 import { writeEntry } from './journal-effects.ts';
 import { whyUndecidable } from './undecidable.ts';
-import { PAGES_MAX } from '../../core/pages/limits.ts';
-import { decodePullRuns } from '../../core/wire/pull-codec.ts';
+import { IncomingEnd } from './incoming-end.ts';
 import { MachineDriver } from './machine-driver.ts';
 import type { SpareThreads } from './spare-threads.ts';
 import type { MigrationJournal } from './migration-journal.ts';
@@ -62,9 +61,7 @@ export class DestinationSession {
   readonly #ended = Promise.withResolvers<void>();
   #connection: ControlConnection | null = null;
   #feeding: Promise<void> = Promise.resolve();
-  #epilogue: Uint8Array[] = [];
-  /** Pages that are left to be pulled, as they are told before the epilogue. */
-  #missing: { ramSectionId: number; runs: Uint32Array[] } | null = null;
+  readonly #incomingEnd: IncomingEnd;
   #commitAtMs: number | null = null;
   #resumeMs = 0;
   readonly #startedAt = new Date();
@@ -73,10 +70,12 @@ export class DestinationSession {
   #silentSinceMs: number | null = performance.now();
   #querying = false;
   #awaitingRelease = false;
+  #wasLost = false;
 
   constructor(parts: DestinationSessionParts, first: DestinationStep, connection: ControlConnection | null) {
     this.#parts = parts;
     const facts = { migration: parts.migrationId, vm: parts.vm };
+    this.#incomingEnd = new IncomingEnd(memoryBytesOf(parts.reserve));
     this.#guest = new IncomingGuest(parts, {
       failed: (error) => this.#tell({ type: 'failed', cause: causeOf(error) }),
       qemuGone: () => this.#tell({ type: 'qemuGone' }),
@@ -144,15 +143,16 @@ export class DestinationSession {
         this.#feed(async () => await this.#guest.feed(bytes));
         return;
       case 'pullPages':
-        this.#missing ??= { ramSectionId: message.ramSectionId, runs: [] };
-        if (bytes.length > 0) this.#missing.runs.push(decodePullRuns(bytes, PAGES_MAX, PAGES_MAX));
+        this.#guarded(() => this.#incomingEnd.addPages(message.ramSectionId, bytes));
         return;
       case 'pulled':
         this.#guest.pull?.receive(message, bytes);
         return;
       case 'epilogue':
-        this.#epilogue.push(bytes);
-        if (message.last) this.#tell({ type: 'epilogueReceived' });
+        this.#guarded(() => {
+          this.#incomingEnd.addPiece(bytes);
+          if (message.last) this.#tell({ type: 'epilogueReceived' });
+        });
         return;
       case 'commit':
         this.#commitAtMs ??= performance.now();
@@ -182,7 +182,9 @@ export class DestinationSession {
   #arrival(): Arrival | null {
     const { pull } = this.#guest;
     const state = arrivalStates.get(this.stateName);
-    if (pull === null || state === undefined) return null;
+    if (state === undefined) return null;
+    // An agent that finds the guest lost knows no more than that; one that has not run here may go on at the source.
+    if (pull === null && !isGuestLost(this.#driver.state)) return null;
     const nowMs = performance.now();
     return {
       id: this.migrationId,
@@ -192,10 +194,10 @@ export class DestinationSession {
       startedAt: this.#startedAt.toISOString(),
       elapsedMs: nowMs - this.#startedAtMs,
       state,
-      totalPages: pull.totalPages,
-      leftPages: pull.leftPages,
-      missingPages: pull.missingPages,
-      whereMissing: () => pull.whereMissing(),
+      totalPages: pull?.totalPages ?? 0,
+      leftPages: pull?.leftPages ?? null,
+      missingPages: pull?.missingPages ?? null,
+      whereMissing: () => pull?.whereMissing() ?? 'nobody knows where',
       silentMs: this.#silentSinceMs === null ? null : nowMs - this.#silentSinceMs,
       hasQemuEnded: !this.#guest.isAlive,
     };
@@ -223,6 +225,15 @@ export class DestinationSession {
     } catch (error) {
       this.#parts.log.error('migration.failed', describeError(error), { state: this.stateName, event });
       if (event.type !== 'failed') this.#tell({ type: 'failed', cause: causeOf(error) });
+    }
+  }
+
+  /** What a peer sent may be wrong: that fails the migration, and nothing else. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#tell({ type: 'failed', cause: causeOf(error) });
     }
   }
 
@@ -274,6 +285,7 @@ export class DestinationSession {
 
   /** What will never come is not waited for; a report says what that is. */
   #onLost(): void {
+    this.#wasLost = true;
     const arrival = this.#arrival();
     this.#guest.pull?.close();
     if (arrival === null) return;
@@ -309,13 +321,11 @@ export class DestinationSession {
 
   async #load(): Promise<void> {
     await this.#feeding;
-    if (this.#guest.mayPull !== (this.#missing !== null)) {
+    const { pieces, missing } = this.#incomingEnd.take();
+    if (this.#guest.mayPull !== (missing !== null)) {
       throw new FerryError('FERRY_PEER', 'The source did not say which pages are left, or did so unasked');
     }
-    const missing = this.#missing && { ...this.#missing, runs: concatenated(this.#missing.runs) };
-    const qemu = await this.#guest.load(this.#epilogue, missing, this.#connection);
-    this.#epilogue = [];
-    this.#missing = null;
+    const qemu = await this.#guest.load(pieces, missing, this.#connection);
     this.#tell({ type: 'loaded', qemu, pull: missing !== null });
   }
 
@@ -430,7 +440,8 @@ export class DestinationSession {
   async #end(state: DestinationState): Promise<void> {
     if (state.name === 'released') {
       this.#connection?.post({ type: 'released', ...this.#guest.cpuMs() });
-      this.#parts.log.info('migration.completed', `VM "${this.vmName}" is here`, { migration: this.migrationId });
+      const text = this.#wasLost ? `The loss of VM "${this.vmName}" is settled` : `VM "${this.vmName}" is here`;
+      this.#parts.log.info('migration.completed', text, { migration: this.migrationId });
     }
     await this.#guest.close();
     await this.#connection?.close();
@@ -438,14 +449,13 @@ export class DestinationSession {
   }
 }
 
-function concatenated(lists: readonly Uint32Array[]): Uint32Array {
-  const all = new Uint32Array(lists.reduce((sum, list) => sum + list.length, 0));
-  let at = 0;
-  for (const list of lists) {
-    all.set(list, at);
-    at += list.length;
-  }
-  return all;
+function isGuestLost(state: DestinationState): boolean {
+  return state.name === 'lost' && state.mayHaveRun;
+}
+
+/** 0 after a restart, when no stream can come any more. */
+function memoryBytesOf(reserve: ReserveMessage | null): number {
+  return reserve?.blocks.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
 }
 
 /** All the reasons of a refused reservation; none for any other error. */

@@ -77,6 +77,7 @@ export class PullPhase {
   /** The stream of the last attempt broke, too. */
   #brokeAgain = false;
   #closed = false;
+  #where: { readonly missingPages: number; readonly text: string } | null = null;
 
   constructor(parts: PullPhaseParts, pages: MissingPages) {
     this.#parts = parts;
@@ -111,8 +112,14 @@ export class PullPhase {
 
   /** For people: how many pages are missing in which part of the guest's memory. */
   whereMissing(): string {
-    const known = this.#puller ?? new PullLedger(this.#spanPages, this.#pages.runs);
-    return describeMissing(this.#blocks, (page) => known.isMissing(page));
+    const { missingPages } = this;
+    // It is asked for again and again while nothing comes, and looks at every page of the guest.
+    if (this.#where?.missingPages !== missingPages) {
+      const known = this.#puller ?? new PullLedger(this.#spanPages, this.#pages.runs);
+      const text = describeMissing(this.#blocks, (page) => known.isMissing(page));
+      this.#where = { missingPages, text };
+    }
+    return this.#where.text;
   }
 
   report(): PullReport | null {

@@ -15,6 +15,8 @@ type Lane = {
   readonly destinationMs: number;
   /** Threads get a processor for one of so many milliseconds: what they do takes longer, and they seem to wait. */
   readonly crowd: number;
+  /** How far above the link's own time the quickest batch of a span is. */
+  readonly boundNoise: number;
 };
 
 /** Milliseconds that a batch takes at a level, when source, link and destination overlap. */
@@ -48,6 +50,7 @@ function run(control: CompressionControl, lane: Lane, spans: number, from = 0) {
       hostIdle: lane.crowd > 1 ? 0 : 0.5,
       destinationBusyMs: batches * lane.destinationMs,
       wireBytes: batches * packedBytes,
+      linkMsPerByteMax: lane.boundNoise / lane.linkBytesPerMs,
     });
     result.batchMs.push(each);
     result.levels.push(level);
@@ -69,6 +72,7 @@ function laneOf(link: number, more: Partial<Lane> & { readonly lzMs?: number; re
     linkBytesPerMs: link,
     destinationMs: 1,
     crowd: 1,
+    boundNoise: Infinity,
     ...more,
   };
 }
@@ -79,6 +83,20 @@ test('the faster the link, the lighter the level', () => {
   );
   assert.ok(levels[0]! > levels[1]! && levels[1]! > levels[2]!, levels.join());
   assert.equal(levels[2], 0, 'not at all at 10 Gbit/s');
+});
+
+test('where single batches show how fast the link is, the right level is found at once, and little is tried in vain', () => {
+  for (const crowd of [1, 1.8]) {
+    const fast = run(new CompressionControl(null), laneOf(1.25e6, { crowd, boundNoise: 1.5 }), 10).levels;
+    assert.ok(
+      fast.slice(2).every((level) => level === 0),
+      fast.join(''),
+    );
+    const lane = laneOf(1.25e5, { crowd, lzMs: 4, boundNoise: 1.2 });
+    const slower = run(new CompressionControl(null), lane, 20);
+    const [early, best] = [mean(slower.batchMs.slice(2)), bestOf(lane).ms];
+    assert.ok(early < 1.2 * best, `${early} ms, best ${best}: ${slower.levels.join('')}`);
+  }
 });
 
 test('a bandwidth limit counts as a link', () => {

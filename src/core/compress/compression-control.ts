@@ -7,8 +7,9 @@
  *     time(level) = max(source: other work + cost(level), link: bytes(level) / rate, destination)  + a little for cost
  *
  * Costs and sizes of levels not in force are estimated from those of the level in force. The rate of the link is known only
- * when the lane waited for it. When it did not, the link is taken to be faster than what was seen, so that a lighter
- * level is tried; if that finds the link's end, the rate counts as known for a while, longer each time.
+ * when the lane waited for it. When it did not, there is a bound: the link is at least as fast as what was seen, and as
+ * the quickest way of a single batch. It is taken to be faster than that, so that a lighter level is tried; if that finds the
+ * link's end, the rate counts as known for a while, longer each time.
  *
  * Not compressing harder when the destination is what is slow, and waiting for a bandwidth limit like for a link, follow from
  * the same formula.
@@ -30,6 +31,8 @@ export type LaneSpan = {
   /** Of `spanMs`, the destination's lane at work. */
   readonly destinationBusyMs: number;
   readonly wireBytes: number;
+  /** The link is at least so fast, as some batch of the span showed; Infinity = none did. */
+  readonly linkMsPerByteMax: number;
 };
 
 /** A lane that idled more than this waited for the link. */
@@ -42,8 +45,9 @@ const CROWDED_BELOW = 0.15;
 const CROWDED_COST = 0.5;
 /** Pages that do not go this much faster after a change to a lighter level wait for the link. */
 const FASTER = 1.1;
-/** How much faster a link that was not the limit is taken to be. */
+/** How much faster a link that was not the limit is taken to be; and one that a single batch has shown. */
 const SLACK = 0.3;
+const SLACK_SHOWN = 0.7;
 const KNOWN_MS = 2000;
 const KNOWN_MS_MAX = 16_000;
 /** A change must promise this much; to a lighter level on a crowded host, where little is certain, more. */
@@ -72,6 +76,8 @@ export class CompressionControl {
   #saving = 0.5;
   #linkMsPerByte: number | null = null;
   #isMeasured = false;
+  /** The bound is that of a single batch. */
+  #isShown = false;
   #knownUntilMs = 0;
   #knownMs = KNOWN_MS;
   /** Raw bytes per millisecond before the change to the level in force; null unless that was to a lighter one. */
@@ -143,9 +149,10 @@ export class CompressionControl {
     this.#trialBatches = TRIAL_BATCHES;
   }
 
-  #learnLink({ nowMs, spanMs, busyMs, hostIdle, destinationBusyMs, wireBytes }: LaneSpan, rawBytes: number): void {
+  #learnLink(span: LaneSpan, rawBytes: number): void {
+    const { nowMs, spanMs, busyMs, hostIdle, destinationBusyMs, wireBytes } = span;
     if (wireBytes === 0 || spanMs <= 0) return;
-    const seen = spanMs / wireBytes;
+    const seen = Math.min(spanMs / wireBytes, span.linkMsPerByteMax);
     const isNoFaster = this.#rateBefore !== null && rawBytes / spanMs < FASTER * this.#rateBefore;
     this.#rateBefore = null;
     const isIdle = busyMs < (1 - IDLE_SHARE) * spanMs && destinationBusyMs < BUSY_SHARE * spanMs;
@@ -156,19 +163,22 @@ export class CompressionControl {
       if (known === null || seen < known) {
         this.#linkMsPerByte = seen;
         this.#isMeasured = false;
+        this.#isShown = seen === span.linkMsPerByteMax;
       }
       return;
     }
     // A mere bound from before says nothing beside a measurement.
     this.#linkMsPerByte = known === null || !this.#isMeasured ? seen : known + 0.5 * (seen - known);
     this.#isMeasured = true;
+    this.#isShown = false;
     if (nowMs >= this.#knownUntilMs) this.#knownMs = Math.min(KNOWN_MS_MAX, this.#knownMs * 2);
     this.#knownUntilMs = nowMs + this.#knownMs;
   }
 
   #linkEstimate(nowMs: number): number {
     const seen = this.#linkMsPerByte ?? 0;
-    const estimate = nowMs < this.#knownUntilMs ? seen : seen * SLACK;
+    const slack = this.#isShown ? SLACK_SHOWN : SLACK;
+    const estimate = nowMs < this.#knownUntilMs ? seen : seen * slack;
     return this.#capBytesPerMs === null ? estimate : Math.max(estimate, 1 / this.#capBytesPerMs);
   }
 }

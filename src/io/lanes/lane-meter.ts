@@ -10,6 +10,13 @@ import { HostIdle } from './host-idle.ts';
 
 const SPAN_MS = 100;
 const SPAN_BATCHES = 4;
+/** Of a smaller batch the way there and back is most of the time. */
+const BOUND_BYTES_MIN = 64 * 1024;
+/** The destination counts its work in whole milliseconds. */
+const BOUND_SHARE_MIN = 0.1;
+
+/** A batch as it was handed to the connection. */
+export type WrittenBatch = { readonly writtenAtMs: number; readonly wireBytes: number };
 
 export class LaneMeter {
   readonly #control: CompressionControl;
@@ -22,6 +29,7 @@ export class LaneMeter {
   #batches = 0;
   #destinationBusyMs = 0;
   #destinationLastMs: number | null = null;
+  #linkMsPerByteMax = Infinity;
 
   constructor(control: CompressionControl) {
     this.#control = control;
@@ -37,11 +45,24 @@ export class LaneMeter {
     if (this.#batches >= SPAN_BATCHES && nowMs - this.#startMs - this.#unemployedMs >= SPAN_MS) this.#endSpan(nowMs);
   }
 
-  /** `busyMs`: as the acknowledgement has it, modulo 2^32. `isLast`: nothing is on its way any more, and nothing queued. */
-  acked(busyMs: number, isLast: boolean): void {
-    this.#destinationBusyMs += this.#destinationLastMs === null ? 0 : (busyMs - this.#destinationLastMs) >>> 0;
+  /**
+   * `busyMs`: as the acknowledgement has it, modulo 2^32. `newest`: of the batches that it names. `isLast`: nothing is on its way any
+   * more, and nothing queued.
+   */
+  acked(busyMs: number, newest: WrittenBatch, isLast: boolean): void {
+    const nowMs = performance.now();
+    const workMs = this.#destinationLastMs === null ? 0 : (busyMs - this.#destinationLastMs) >>> 0;
+    this.#destinationBusyMs += workMs;
     this.#destinationLastMs = busyMs;
-    if (isLast) this.#unemployedSinceMs ??= performance.now();
+    this.#boundLink(newest, nowMs - newest.writtenAtMs, workMs);
+    if (isLast) this.#unemployedSinceMs ??= nowMs;
+  }
+
+  /** The batch crossed the link between its writing and its acknowledgement, and before the destination could work on it. */
+  #boundLink({ wireBytes }: WrittenBatch, tookMs: number, workMs: number): void {
+    if (wireBytes < BOUND_BYTES_MIN) return;
+    const linkMs = Math.max(tookMs - workMs, BOUND_SHARE_MIN * tookMs);
+    this.#linkMsPerByteMax = Math.min(this.#linkMsPerByteMax, linkMs / wireBytes);
   }
 
   /** There is something to do. */
@@ -63,6 +84,7 @@ export class LaneMeter {
       hostIdle: this.#hostIdle.take(),
       destinationBusyMs: Math.min(spanMs, this.#destinationBusyMs),
       wireBytes: this.#wireBytes,
+      linkMsPerByteMax: this.#linkMsPerByteMax,
     });
     this.#startMs = nowMs;
     this.#busyMs = 0;
@@ -70,6 +92,7 @@ export class LaneMeter {
     this.#wireBytes = 0;
     this.#batches = 0;
     this.#destinationBusyMs = 0;
+    this.#linkMsPerByteMax = Infinity;
   }
 
   close(): void {

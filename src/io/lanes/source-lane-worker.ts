@@ -26,7 +26,7 @@ import { allocateFrameBuffer, BatchEncoder, type FrameBuffer } from './batch-enc
 import { LaneError, type LaneErrorCode, toLaneError } from './errors.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { type FromSourceLane, type SourceLaneInit, type ToSourceLane, VERIFY_PAGES_MAX } from './lane-protocol.ts';
-import { LaneMeter } from './lane-meter.ts';
+import { LaneMeter, type WrittenBatch } from './lane-meter.ts';
 import { HANDSHAKE_MS_MAX, peerError, socketError, sourceTlsOptions } from './lane-tls.ts';
 import { createPageHash, type PageHash } from './page-hash.ts';
 import { cutRuns, RunHasher } from './run-hasher.ts';
@@ -44,7 +44,9 @@ type Verification = {
   open: number;
   complete: boolean;
 };
-type Owed = { readonly type: 'batch'; readonly id: number } | { readonly type: 'verify'; readonly of: Verification };
+type Owed =
+  | ({ readonly type: 'batch'; readonly id: number } & WrittenBatch)
+  | { readonly type: 'verify'; readonly of: Verification };
 
 const refusalCodes: Readonly<Record<number, LaneErrorCode>> = {
   [RefuseReason.place]: 'LANE_PLACE',
@@ -152,7 +154,7 @@ class SourceLane {
     const startMs = performance.now();
     const sequence = ++this.#sequence;
     const { start, end, ...counts } = this.#encoder.encode(sequence, batch, frame);
-    this.#owed.set(sequence, { type: 'batch', id });
+    this.#owed.set(sequence, { type: 'batch', id, writtenAtMs: performance.now(), wireBytes: counts.wireBytes });
     this.#socket.write(frame.buffer.subarray(start, end), () => {
       this.#free.push(frame);
       this.#resume();
@@ -198,8 +200,8 @@ class SourceLane {
       this.#socket.setTimeout(0);
       this.#post({ type: 'connected' });
     } else if (type === LaneFrameType.ack) {
-      this.#onAck(header.sequence);
-      this.#meter?.acked(decodeAck(payload), this.#owed.size === 0 && this.#queue.length === 0);
+      const newest = this.#onAck(header.sequence);
+      this.#meter?.acked(decodeAck(payload), newest, this.#owed.size === 0 && this.#queue.length === 0);
     } else {
       this.#onVerified(header.sequence, runs);
     }
@@ -207,16 +209,16 @@ class SourceLane {
   }
 
   /** Everything up to `sequence` is placed; only the newest is reported, because acknowledgements are cumulative. */
-  #onAck(sequence: number): void {
-    if (!this.#owed.has(sequence)) throw unexpected('acknowledged', sequence);
-    let newest = -1;
+  #onAck(sequence: number): WrittenBatch {
+    const newest = this.#owed.get(sequence);
+    if (newest?.type !== 'batch') throw unexpected('acknowledged', sequence);
     for (const [each, owed] of this.#owed) {
       if (each > sequence) break;
       if (owed.type !== 'batch') throw unexpected('acknowledged over a verify', sequence);
-      newest = owed.id;
       this.#owed.delete(each);
     }
-    this.#post({ type: 'acked', id: newest });
+    this.#post({ type: 'acked', id: newest.id });
+    return newest;
   }
 
   /** Chunks that differ are asked for again page by page. */
