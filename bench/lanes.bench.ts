@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { DestinationLanePool } from '../src/io/lanes/destination-lane-pool.ts';
 import type { LaneCompress, LaneTls, MemoryMap } from '../src/io/lanes/lane-protocol.ts';
+import { newLinkMemory } from '../src/io/lanes/link-memory.ts';
 import { SourceLanePool } from '../src/io/lanes/source-lane-pool.ts';
 import { createTestAuthority } from '../test/support/certificates.ts';
 
@@ -109,6 +110,7 @@ async function measure(world: World, run: Run): Promise<Result> {
       peerName: 'beta',
       tls: world.alpha,
       token,
+      linkMemory: newLinkMemory(),
       memory: blockOf(world.guest, world.pages),
       compress: run.compress,
       deltaCacheBytes: 0,

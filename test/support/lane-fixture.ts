@@ -9,6 +9,7 @@ import { createTestAuthority } from './certificates.ts';
 import { DestinationLanePool, type DestinationLaneOptions } from '../../src/io/lanes/destination-lane-pool.ts';
 import type { LaneError } from '../../src/io/lanes/errors.ts';
 import type { SentCounts, MemoryMap } from '../../src/io/lanes/lane-protocol.ts';
+import { newLinkMemory } from '../../src/io/lanes/link-memory.ts';
 import { SourceLanePool, type SourceLaneOptions } from '../../src/io/lanes/source-lane-pool.ts';
 
 export const PAGE = 4096;
@@ -129,7 +130,8 @@ export async function start(t: TestContext, sourceMap: MemoryMap, destinationMap
   t.after(async () => await destination.terminate());
   const ports = await destination.ready();
   const recorder = new Recorder();
-  const options = { host: '127.0.0.1', ports, peerName: 'beta', tls: alpha, token, memory: sourceMap };
+  const linkMemory = newLinkMemory();
+  const options = { host: '127.0.0.1', ports, peerName: 'beta', tls: alpha, token, memory: sourceMap, linkMemory };
   const source = new SourceLanePool(
     { ...options, compress: 'lz', deltaCacheBytes: 1 << 20, maxBandwidthBytesPerSecond: null, ...setup.source },
     recorder.events,

@@ -23,6 +23,7 @@ import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
+import { LinkMemories } from '../../io/lanes/link-memory.ts';
 import { isAlive } from '../../io/qemu/process.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { DestinationSession } from './destination-session.ts';
@@ -49,6 +50,7 @@ export class Ferry {
   readonly #sources = new Map<string, SourceSession>();
   readonly #destinations = new Map<string, DestinationSession>();
   readonly #recovered: RunningMigration[] = [];
+  readonly #links = new LinkMemories();
   readonly #threads = new SpareThreads(defaultLanes(cpuCount()));
 
   private constructor(host: FerryHost, journal: MigrationJournal, log: Logger) {
@@ -111,7 +113,13 @@ export class Ferry {
     if (other !== null) {
       throw new FerryError('FERRY_BUSY', `VM "${vm.name}" takes part in migration ${other} already`, { vm: vm.name });
     }
-    const parts = { ...this.#common(), request, source: new SourceVm(vm), record: this.#newRecord(request) };
+    const parts = {
+      ...this.#common(),
+      links: this.#links,
+      request,
+      source: new SourceVm(vm),
+      record: this.#newRecord(request),
+    };
     const step = startSource({ vm: vm.name, peer: destination.name, qemu: identityOf(vm) });
     return this.#keepSource(new SourceSession(parts, step));
   }
@@ -201,7 +209,7 @@ export class Ferry {
     const step = recoverSource(history.records satisfies readonly SourceRecord[], { qemu: observed });
     const destination = this.#host.findPeer(peer) ?? { name: peer, host: peer, port: 0 };
     const request = { id: history.migrationId, vm, destination, options: defaultMigrationOptions };
-    const parts = { ...this.#common(), request, source, record: this.#newRecord(request) };
+    const parts = { ...this.#common(), links: this.#links, request, source, record: this.#newRecord(request) };
     return this.#keepSource(new SourceSession(parts, step));
   }
 

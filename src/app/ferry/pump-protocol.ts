@@ -46,6 +46,7 @@ export type PumpInit = {
     readonly peerName: string;
     readonly tls: LaneTls;
     readonly token: string;
+    readonly linkMemory: SharedArrayBuffer;
   };
 };
 

@@ -31,6 +31,8 @@ export type DataPlaneSetup = {
   readonly connection: ControlConnection;
   /** The guest is being asked what it can do without; its answers come by `pruneAnswer`. */
   readonly prune: boolean;
+  /** What is known of the link to the destination. */
+  readonly linkMemory: SharedArrayBuffer;
 };
 
 export type DataPlaneEvents = {
@@ -212,6 +214,7 @@ export class SourceDataPlane {
         peerName: destination.name,
         tls,
         token: reserved.token,
+        linkMemory: this.#setup.linkMemory,
       },
     };
   }

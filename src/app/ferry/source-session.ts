@@ -245,6 +245,7 @@ export class SourceSession {
         tls: host.tls,
         options: request.options,
         prune: this.#pruning !== null,
+        linkMemory: this.#parts.links.of(request.destination.name),
         ...rest,
       },
       pump,

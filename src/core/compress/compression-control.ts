@@ -7,16 +7,15 @@
  *     time(level) = max(source: other work + cost(level), link: bytes(level) / rate, destination)  + a little for cost
  *
  * Costs and sizes of levels not in force are estimated from those of the level in force. The rate of the link is known only
- * when the lane waited for it. When it did not, there is a bound: the link is at least as fast as what was seen, and as
- * the quickest way of a single batch. It is taken to be faster than that, so that a lighter level is tried; if that finds the
- * link's end, the rate counts as known for a while, longer each time.
+ * when the lane waited for it. When it did not, the link is taken to be faster than what was seen, so that a lighter
+ * level is tried; if that finds the link's end, the rate counts as known for a while, longer each time.
  *
  * Not compressing harder when the destination is what is slow, and waiting for a bandwidth limit like for a link, follow from
  * the same formula.
  *
- * On a host whose processors are all busy a lane waits for its turn, and so does the destination's when it is no better off there:
- * that looks like waiting for the link. So there waiting says nothing, and a lighter level is tried; if pages then go no faster, it was
- * the link.
+ * A lane whose connection takes nothing waits for the link for sure. One that has nothing to do may as well wait for a destination that
+ * works most of the time; or, where all processors are busy, for its turn, as the destination does. There only much waiting, or
+ * waiting that a lighter level does not cure, was for the link.
  */
 import { compressionLevels, LZ } from './levels.ts';
 
@@ -26,28 +25,44 @@ export type LaneSpan = {
   readonly spanMs: number;
   /** Of `spanMs`, the source lane at work. */
   readonly busyMs: number;
+  /** Of `spanMs`, the source lane had something to send, and its connection took nothing. */
+  readonly blockedMs: number;
   /** Of the host's processor time, the share that nobody used: 0 to 1. */
   readonly hostIdle: number;
   /** Of `spanMs`, the destination's lane at work. */
   readonly destinationBusyMs: number;
   readonly wireBytes: number;
-  /** The link is at least so fast, as some batch of the span showed; Infinity = none did. */
-  readonly linkMsPerByteMax: number;
+  /** What the destination acknowledged in the span: all of it has crossed the link, while `wireBytes` may lie in buffers. */
+  readonly ackedBytes: number;
 };
 
-/** A lane that idled more than this waited for the link. */
+/** What a lane knows of its link. */
+export type KnownLink = {
+  readonly msPerByte: number;
+  /** False: it is at least so fast. */
+  readonly isMeasured: boolean;
+};
+
+/** A lane that idled for more than this share waited. */
 const IDLE_SHARE = 0.05;
+/** One that was blocked for more than this did so wherever it runs. */
+const BLOCKED_SHARE = 0.25;
 /** A destination this busy is what the lane waited for. */
 const BUSY_SHARE = 0.95;
+/** Two sides that work less than this together would get that much of a processor on any host. */
+const QUIET_SHARE = 0.4;
+/** A destination that works less than this is not what a lane waits for on a crowded host. */
+const CALM_SHARE = 0.6;
 /** Below this share of idle time threads wait for processors. */
 const CROWDED_BELOW = 0.15;
-/** What a millisecond of processor time costs all others on a crowded host. */
-const CROWDED_COST = 0.5;
 /** Pages that do not go this much faster after a change to a lighter level wait for the link. */
 const FASTER = 1.1;
-/** How much faster a link that was not the limit is taken to be; and one that a single batch has shown. */
+/** What a millisecond of processor time costs all others on a crowded host. */
+const CROWDED_COST = 0.5;
+/** How much faster a link that was not the limit is taken to be. */
 const SLACK = 0.3;
-const SLACK_SHOWN = 0.7;
+/** A link this much faster than it was measured was not measured. */
+const WRONG = 0.8;
 const KNOWN_MS = 2000;
 const KNOWN_MS_MAX = 16_000;
 /** A change must promise this much; to a lighter level on a crowded host, where little is certain, more. */
@@ -76,9 +91,8 @@ export class CompressionControl {
   #saving = 0.5;
   #linkMsPerByte: number | null = null;
   #isMeasured = false;
-  /** The bound is that of a single batch. */
-  #isShown = false;
-  #knownUntilMs = 0;
+  /** Null before the first span: whoever made the measurement had another clock. */
+  #knownUntilMs: number | null = null;
   #knownMs = KNOWN_MS;
   /** Raw bytes per millisecond before the change to the level in force; null unless that was to a lighter one. */
   #rateBefore: number | null = null;
@@ -87,9 +101,17 @@ export class CompressionControl {
   #rawBytes = 0;
   #packedBytes = 0;
 
-  /** `capBytesPerMs`: this lane's share of a bandwidth limit. */
-  constructor(capBytesPerMs: number | null) {
+  /** `capBytesPerMs`: this lane's share of a bandwidth limit. `link`: what an earlier migration found out. */
+  constructor(capBytesPerMs: number | null, link: KnownLink | null = null) {
     this.#capBytesPerMs = capBytesPerMs;
+    if (link === null) return;
+    this.#linkMsPerByte = link.msPerByte;
+    this.#isMeasured = link.isMeasured;
+  }
+
+  /** Null before the first span. */
+  get link(): KnownLink | null {
+    return this.#linkMsPerByte === null ? null : { msPerByte: this.#linkMsPerByte, isMeasured: this.#isMeasured };
   }
 
   /** Index in `compressionLevels`. */
@@ -150,35 +172,43 @@ export class CompressionControl {
   }
 
   #learnLink(span: LaneSpan, rawBytes: number): void {
-    const { nowMs, spanMs, busyMs, hostIdle, destinationBusyMs, wireBytes } = span;
-    if (wireBytes === 0 || spanMs <= 0) return;
-    const seen = Math.min(spanMs / wireBytes, span.linkMsPerByteMax);
+    const { nowMs, spanMs, ackedBytes } = span;
+    this.#knownUntilMs ??= this.#isMeasured ? nowMs + KNOWN_MS_MAX : 0;
+    if (ackedBytes === 0 || spanMs <= 0) return;
+    const seen = spanMs / ackedBytes;
     const isNoFaster = this.#rateBefore !== null && rawBytes / spanMs < FASTER * this.#rateBefore;
     this.#rateBefore = null;
-    const isIdle = busyMs < (1 - IDLE_SHARE) * spanMs && destinationBusyMs < BUSY_SHARE * spanMs;
-    const waited = isIdle && (hostIdle >= CROWDED_BELOW || isNoFaster);
+    const waited = hasWaited(span, isNoFaster);
     const known = this.#linkMsPerByte;
     if (!waited) {
       // At least this fast.
       if (known === null || seen < known) {
         this.#linkMsPerByte = seen;
         this.#isMeasured = false;
-        this.#isShown = seen === span.linkMsPerByteMax;
+        // What was measured before was something else than the link.
+        if (seen < WRONG * (known ?? Infinity)) this.#knownUntilMs = 0;
       }
       return;
     }
     // A mere bound from before says nothing beside a measurement.
     this.#linkMsPerByte = known === null || !this.#isMeasured ? seen : known + 0.5 * (seen - known);
     this.#isMeasured = true;
-    this.#isShown = false;
     if (nowMs >= this.#knownUntilMs) this.#knownMs = Math.min(KNOWN_MS_MAX, this.#knownMs * 2);
     this.#knownUntilMs = nowMs + this.#knownMs;
   }
 
   #linkEstimate(nowMs: number): number {
     const seen = this.#linkMsPerByte ?? 0;
-    const slack = this.#isShown ? SLACK_SHOWN : SLACK;
-    const estimate = nowMs < this.#knownUntilMs ? seen : seen * slack;
+    const estimate = nowMs < (this.#knownUntilMs ?? 0) ? seen : seen * SLACK;
     return this.#capBytesPerMs === null ? estimate : Math.max(estimate, 1 / this.#capBytesPerMs);
   }
+}
+
+/** Whether the span shows how fast the link is. */
+function hasWaited(span: LaneSpan, isNoFaster: boolean): boolean {
+  const { spanMs, busyMs, blockedMs, hostIdle, destinationBusyMs } = span;
+  if (destinationBusyMs > BUSY_SHARE * spanMs) return false;
+  if (blockedMs > BLOCKED_SHARE * spanMs || busyMs + destinationBusyMs < QUIET_SHARE * spanMs) return true;
+  if (busyMs > (1 - IDLE_SHARE) * spanMs) return false;
+  return hostIdle >= CROWDED_BELOW || (isNoFaster && destinationBusyMs < CALM_SHARE * spanMs);
 }

@@ -14,6 +14,7 @@ import {
   start,
   token,
 } from '../../../test/support/lane-fixture.ts';
+import { newLinkMemory } from './link-memory.ts';
 import { SourceLanePool } from './source-lane-pool.ts';
 
 const TICK_MS = 2;
@@ -56,7 +57,12 @@ test('on a slow link pages are compressed harder and harder', async (t) => {
   const port = await slowLink(t, second.ports[0]!, 12_500);
   const recorder = new Recorder();
   const common = { host: '127.0.0.1', ports: [port], peerName: 'beta', tls: alpha, token, memory: from.map };
-  const options = { compress: 'adaptive' as const, deltaCacheBytes: 0, maxBandwidthBytesPerSecond: null };
+  const options = {
+    compress: 'adaptive' as const,
+    deltaCacheBytes: 0,
+    maxBandwidthBytesPerSecond: null,
+    linkMemory: newLinkMemory(),
+  };
   const pool = new SourceLanePool({ ...common, ...options }, recorder.events);
   t.after(async () => await pool.terminate());
   await pool.ready();

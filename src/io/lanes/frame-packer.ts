@@ -6,7 +6,7 @@
  * would take a third of a lane's time and tens of MiB.
  */
 import { constants, type ZstdOptions, zstdCompressSync } from 'node:zlib';
-import { CompressionControl } from '../../core/compress/compression-control.ts';
+import { CompressionControl, type KnownLink } from '../../core/compress/compression-control.ts';
 import { compressionLevels, LZ, STORE } from '../../core/compress/levels.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
 import type { SourceLaneInit } from './lane-protocol.ts';
@@ -34,7 +34,10 @@ const paramsOf = compressionLevels.map(({ zstd }) => {
   return params;
 });
 
-export type PackerOptions = Pick<SourceLaneInit, 'compress' | 'lanes' | 'maxBandwidthBytesPerSecond'>;
+export type PackerOptions = Pick<SourceLaneInit, 'compress' | 'lanes' | 'maxBandwidthBytesPerSecond'> & {
+  /** What is known of the link; nothing without it. */
+  readonly link?: KnownLink | null;
+};
 
 export class FramePacker {
   /** Null unless the level is to be found. */
@@ -43,9 +46,9 @@ export class FramePacker {
   readonly #sample = Buffer.allocUnsafeSlow(SAMPLE_PAGES * PAGE);
   readonly #counts = new Uint16Array(256);
 
-  constructor({ compress, lanes, maxBandwidthBytesPerSecond }: PackerOptions) {
+  constructor({ compress, lanes, maxBandwidthBytesPerSecond, link = null }: PackerOptions) {
     const capBytesPerMs = maxBandwidthBytesPerSecond === null ? null : maxBandwidthBytesPerSecond / 1000 / lanes;
-    this.control = compress === 'adaptive' ? new CompressionControl(capBytesPerMs) : null;
+    this.control = compress === 'adaptive' ? new CompressionControl(capBytesPerMs, link) : null;
     this.#fixedLevel = compress === 'none' ? STORE : LZ;
   }
 

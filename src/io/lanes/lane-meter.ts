@@ -6,33 +6,31 @@
  */
 import { performance } from 'node:perf_hooks';
 import type { CompressionControl } from '../../core/compress/compression-control.ts';
+import type { LinkMemory } from './link-memory.ts';
 import { HostIdle } from './host-idle.ts';
 
 const SPAN_MS = 100;
 const SPAN_BATCHES = 4;
-/** Of a smaller batch the way there and back is most of the time. */
-const BOUND_BYTES_MIN = 64 * 1024;
-/** The destination counts its work in whole milliseconds. */
-const BOUND_SHARE_MIN = 0.1;
-
-/** A batch as it was handed to the connection. */
-export type WrittenBatch = { readonly writtenAtMs: number; readonly wireBytes: number };
 
 export class LaneMeter {
   readonly #control: CompressionControl;
+  readonly #memory: LinkMemory;
   #startMs = performance.now();
   #busyMs = 0;
   readonly #hostIdle = new HostIdle();
   #unemployedMs = 0;
   #unemployedSinceMs: number | null = this.#startMs;
   #wireBytes = 0;
+  #ackedBytes = 0;
   #batches = 0;
+  #blockedMs = 0;
+  #blockedSinceMs: number | null = null;
   #destinationBusyMs = 0;
   #destinationLastMs: number | null = null;
-  #linkMsPerByteMax = Infinity;
 
-  constructor(control: CompressionControl) {
+  constructor(control: CompressionControl, memory: LinkMemory) {
     this.#control = control;
+    this.#memory = memory;
   }
 
   /** A batch, begun at `startMs`, was queued on the connection; may end a span. */
@@ -46,28 +44,30 @@ export class LaneMeter {
   }
 
   /**
-   * `busyMs`: as the acknowledgement has it, modulo 2^32. `newest`: of the batches that it names. `isLast`: nothing is on its way any
-   * more, and nothing queued.
+   * `busyMs`: as the acknowledgement has it, modulo 2^32. `wireBytes`: of the batches that it names. `isLast`: nothing is on its way
+   * any more, and nothing queued.
    */
-  acked(busyMs: number, newest: WrittenBatch, isLast: boolean): void {
-    const nowMs = performance.now();
-    const workMs = this.#destinationLastMs === null ? 0 : (busyMs - this.#destinationLastMs) >>> 0;
-    this.#destinationBusyMs += workMs;
+  acked(busyMs: number, wireBytes: number, isLast: boolean): void {
+    this.#ackedBytes += wireBytes;
+    this.#destinationBusyMs += this.#destinationLastMs === null ? 0 : (busyMs - this.#destinationLastMs) >>> 0;
     this.#destinationLastMs = busyMs;
-    this.#boundLink(newest, nowMs - newest.writtenAtMs, workMs);
-    if (isLast) this.#unemployedSinceMs ??= nowMs;
-  }
-
-  /** The batch crossed the link between its writing and its acknowledgement, and before the destination could work on it. */
-  #boundLink({ wireBytes }: WrittenBatch, tookMs: number, workMs: number): void {
-    if (wireBytes < BOUND_BYTES_MIN) return;
-    const linkMs = Math.max(tookMs - workMs, BOUND_SHARE_MIN * tookMs);
-    this.#linkMsPerByteMax = Math.min(this.#linkMsPerByteMax, linkMs / wireBytes);
+    if (isLast) this.#unemployedSinceMs ??= performance.now();
   }
 
   /** There is something to do. */
   called(): void {
     this.#employed(performance.now());
+  }
+
+  /** There is something to send, and the connection has not taken yet what came before it. */
+  blocked(): void {
+    this.#blockedSinceMs ??= performance.now();
+  }
+
+  /** The connection has taken something. */
+  unblocked(): void {
+    if (this.#blockedSinceMs !== null) this.#blockedMs += performance.now() - this.#blockedSinceMs;
+    this.#blockedSinceMs = null;
   }
 
   #employed(nowMs: number): void {
@@ -81,18 +81,21 @@ export class LaneMeter {
       nowMs,
       spanMs,
       busyMs: Math.min(spanMs, this.#busyMs),
+      blockedMs: Math.min(spanMs, this.#blockedMs),
       hostIdle: this.#hostIdle.take(),
       destinationBusyMs: Math.min(spanMs, this.#destinationBusyMs),
       wireBytes: this.#wireBytes,
-      linkMsPerByteMax: this.#linkMsPerByteMax,
+      ackedBytes: this.#ackedBytes,
     });
+    if (this.#control.link !== null) this.#memory.write(this.#control.link, Date.now());
     this.#startMs = nowMs;
     this.#busyMs = 0;
+    this.#blockedMs = 0;
     this.#unemployedMs = 0;
     this.#wireBytes = 0;
+    this.#ackedBytes = 0;
     this.#batches = 0;
     this.#destinationBusyMs = 0;
-    this.#linkMsPerByteMax = Infinity;
   }
 
   close(): void {

@@ -52,6 +52,8 @@ export type SourceLaneInit = {
   readonly deltaCacheBytes: number;
   /** Of all lanes together, as far as there is a limit: `adaptive` counts with it. Whoever gives batches keeps to it. */
   readonly maxBandwidthBytesPerSecond: number | null;
+  /** What is known of the link to this peer (`LinkMemory`). */
+  readonly linkMemory: SharedArrayBuffer;
 };
 
 /**

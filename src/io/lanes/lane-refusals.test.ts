@@ -16,6 +16,7 @@ import {
 import { DestinationLanePool } from './destination-lane-pool.ts';
 import type { LaneError } from './errors.ts';
 import type { MemoryMap } from './lane-protocol.ts';
+import { newLinkMemory } from './link-memory.ts';
 import { SourceLanePool } from './source-lane-pool.ts';
 import {
   alpha,
@@ -39,7 +40,15 @@ test('a wrong token is refused, and the lane listens on for the right one', asyn
   });
   await assert.rejects(source.ready(), { code: 'LANE_REFUSED', message: /token/ });
   assert.equal(recorder.failures.length, 1);
-  const options = { host: '127.0.0.1', ports, peerName: 'beta', tls: alpha, token, memory: bare.map };
+  const options = {
+    host: '127.0.0.1',
+    ports,
+    peerName: 'beta',
+    tls: alpha,
+    token,
+    memory: bare.map,
+    linkMemory: newLinkMemory(),
+  };
   const right = new SourceLanePool(
     { ...options, compress: 'none', deltaCacheBytes: 0, maxBandwidthBytesPerSecond: null },
     new Recorder().events,

@@ -26,7 +26,8 @@ import { allocateFrameBuffer, BatchEncoder, type FrameBuffer } from './batch-enc
 import { LaneError, type LaneErrorCode, toLaneError } from './errors.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { type FromSourceLane, type SourceLaneInit, type ToSourceLane, VERIFY_PAGES_MAX } from './lane-protocol.ts';
-import { LaneMeter, type WrittenBatch } from './lane-meter.ts';
+import { LaneMeter } from './lane-meter.ts';
+import { LinkMemory } from './link-memory.ts';
 import { HANDSHAKE_MS_MAX, peerError, socketError, sourceTlsOptions } from './lane-tls.ts';
 import { createPageHash, type PageHash } from './page-hash.ts';
 import { cutRuns, RunHasher } from './run-hasher.ts';
@@ -45,7 +46,7 @@ type Verification = {
   complete: boolean;
 };
 type Owed =
-  | ({ readonly type: 'batch'; readonly id: number } & WrittenBatch)
+  | { readonly type: 'batch'; readonly id: number; readonly wireBytes: number }
   | { readonly type: 'verify'; readonly of: Verification };
 
 const refusalCodes: Readonly<Record<number, LaneErrorCode>> = {
@@ -75,8 +76,9 @@ class SourceLane {
   constructor(init: SourceLaneInit, port: MessagePort, hash: PageHash) {
     this.#port = port;
     this.#memory = new GuestMemory(init.memory, 'read');
-    this.#encoder = new BatchEncoder(this.#memory, init);
-    this.#meter = this.#encoder.control === null ? null : new LaneMeter(this.#encoder.control);
+    const link = new LinkMemory(init.linkMemory, init.lanes);
+    this.#encoder = new BatchEncoder(this.#memory, { ...init, link: link.read(Date.now()) });
+    this.#meter = this.#encoder.control === null ? null : new LaneMeter(this.#encoder.control, link);
     this.#hasher = new RunHasher(this.#memory, hash);
     this.#parser = new LaneParser('destination', (frame) => this.#onFrame(frame));
     const socket = tls.connect(sourceTlsOptions(init));
@@ -128,7 +130,10 @@ class SourceLane {
     switch (message.type) {
       case 'batch': {
         const frame = this.#free.pop();
-        if (frame === undefined) return void (this.#paused = true);
+        if (frame === undefined) {
+          this.#meter?.blocked();
+          return void (this.#paused = true);
+        }
         this.#sendBatch(message, frame);
         break;
       }
@@ -154,9 +159,10 @@ class SourceLane {
     const startMs = performance.now();
     const sequence = ++this.#sequence;
     const { start, end, ...counts } = this.#encoder.encode(sequence, batch, frame);
-    this.#owed.set(sequence, { type: 'batch', id, writtenAtMs: performance.now(), wireBytes: counts.wireBytes });
+    this.#owed.set(sequence, { type: 'batch', id, wireBytes: counts.wireBytes });
     this.#socket.write(frame.buffer.subarray(start, end), () => {
       this.#free.push(frame);
+      this.#meter?.unblocked();
       this.#resume();
     });
     this.#meter?.sent(counts.wireBytes, startMs);
@@ -200,25 +206,28 @@ class SourceLane {
       this.#socket.setTimeout(0);
       this.#post({ type: 'connected' });
     } else if (type === LaneFrameType.ack) {
-      const newest = this.#onAck(header.sequence);
-      this.#meter?.acked(decodeAck(payload), newest, this.#owed.size === 0 && this.#queue.length === 0);
+      const wireBytes = this.#onAck(header.sequence);
+      this.#meter?.acked(decodeAck(payload), wireBytes, this.#owed.size === 0 && this.#queue.length === 0);
     } else {
       this.#onVerified(header.sequence, runs);
     }
     this.#resume();
   }
 
-  /** Everything up to `sequence` is placed; only the newest is reported, because acknowledgements are cumulative. */
-  #onAck(sequence: number): WrittenBatch {
-    const newest = this.#owed.get(sequence);
-    if (newest?.type !== 'batch') throw unexpected('acknowledged', sequence);
+  /** Everything up to `sequence` is placed; only the newest is reported, because acknowledgements are cumulative. Returns its bytes. */
+  #onAck(sequence: number): number {
+    if (!this.#owed.has(sequence)) throw unexpected('acknowledged', sequence);
+    let newest = -1;
+    let wireBytes = 0;
     for (const [each, owed] of this.#owed) {
       if (each > sequence) break;
       if (owed.type !== 'batch') throw unexpected('acknowledged over a verify', sequence);
+      newest = owed.id;
+      wireBytes += owed.wireBytes;
       this.#owed.delete(each);
     }
-    this.#post({ type: 'acked', id: newest.id });
-    return newest;
+    this.#post({ type: 'acked', id: newest });
+    return wireBytes;
   }
 
   /** Chunks that differ are asked for again page by page. */
