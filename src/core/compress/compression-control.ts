@@ -59,8 +59,9 @@ const CROWDED_BELOW = 0.15;
 const FASTER = 1.1;
 /** What a millisecond of processor time costs all others on a crowded host. */
 const CROWDED_COST = 0.5;
-/** How much faster a link that was not the limit is taken to be. */
+/** How much faster a link that was not the limit is taken to be; step by step where a vain trial costs others processor time. */
 const SLACK = 0.3;
+const SLACK_CROWDED = 0.6;
 /** A link this much faster than it was measured was not measured. */
 const WRONG = 0.8;
 const KNOWN_MS = 2000;
@@ -155,7 +156,7 @@ export class CompressionControl {
     const otherMs = Math.max(0, span.busyMs - packMs);
     const otherBytes = Math.max(0, span.wireBytes - packed);
     const costWeight = COST_WEIGHT + CROWDED_COST * Math.max(0, 1 - span.hostIdle / CROWDED_BELOW);
-    const linkMsPerByte = this.#linkEstimate(span.nowMs);
+    const linkMsPerByte = this.#linkEstimate(span);
     const timeOf = (level: number): number => {
       const costMs = raw * this.#costPerByte! * this.#costs[level]! * (this.#tried[level] === true ? 1 : HOPE);
       const saving = Math.min(0.999, this.#saving * this.#savings[level]!);
@@ -197,9 +198,10 @@ export class CompressionControl {
     this.#knownUntilMs = nowMs + this.#knownMs;
   }
 
-  #linkEstimate(nowMs: number): number {
+  #linkEstimate({ nowMs, hostIdle }: LaneSpan): number {
     const seen = this.#linkMsPerByte ?? 0;
-    const estimate = nowMs < (this.#knownUntilMs ?? 0) ? seen : seen * SLACK;
+    const slack = hostIdle >= CROWDED_BELOW ? SLACK : SLACK_CROWDED;
+    const estimate = nowMs < (this.#knownUntilMs ?? 0) ? seen : seen * slack;
     return this.#capBytesPerMs === null ? estimate : Math.max(estimate, 1 / this.#capBytesPerMs);
   }
 }
