@@ -50,10 +50,13 @@ const FONT = 'system-ui, sans-serif';
 const TEXT = '#333';
 const FAINT = '#777';
 const GRID = '#e6e6e6';
+const BAR_WIDTH_MAX = 32;
+/** Without a browser the width of a text is a guess, so there is room for a wrong one. */
+const LEGEND = { bottom: 0, itemWidth: 14, itemHeight: 10, itemGap: 26, textStyle: { color: TEXT } };
 
 export function barChart({ title, note, unit, categories, series, marks, isLogarithmic }: BarOptions): string {
   const bars = series.map(({ name, color, values }) => ({
-    ...{ type: 'bar', name, barMaxWidth: 22, barGap: '8%', barCategoryGap: '22%' },
+    ...{ type: 'bar', name, barMaxWidth: BAR_WIDTH_MAX, barGap: '8%', barCategoryGap: '22%' },
     itemStyle: { color, borderRadius: [2, 2, 0, 0] },
     // On a logarithmic axis a bar begins at the axis' lower end.
     data: values.map((value) => (value === null ? '-' : value)),
@@ -63,7 +66,7 @@ export function barChart({ title, note, unit, categories, series, marks, isLogar
       type: 'scatter',
       name: marks.name,
       symbol: 'rect',
-      symbolSize: [Math.max(16, 900 / categories.length), 3],
+      symbolSize: [markWidth(categories.length, series.length), 3],
       z: 5,
     },
     itemStyle: { color: '#c0392b' },
@@ -71,7 +74,7 @@ export function barChart({ title, note, unit, categories, series, marks, isLogar
   };
   return draw(WIDTH, BAR_HEIGHT, {
     ...frame(title, note),
-    legend: { bottom: 0, type: 'plain', itemWidth: 14, itemHeight: 10, textStyle: { color: TEXT } },
+    legend: LEGEND,
     grid: { left: 64, right: 16, top: 70, bottom: 74 },
     xAxis: { type: 'category', data: categories, axisLabel: { color: TEXT, interval: 0 }, axisTick: { show: false } },
     yAxis: { ...axis(unit), type: isLogarithmic === true ? 'log' : 'value' },
@@ -83,7 +86,7 @@ export function lineChart({ title, note, xName, unit, series, isLogarithmic }: L
   const type = isLogarithmic === true ? 'log' : 'value';
   return draw(LINE_WIDTH, LINE_HEIGHT, {
     ...frame(title, note),
-    legend: { bottom: 0, itemWidth: 14, itemHeight: 10, textStyle: { color: TEXT } },
+    legend: LEGEND,
     grid: { left: 64, right: 24, top: 84, bottom: 74 },
     xAxis: { ...axis(xName), type, nameLocation: 'middle', nameGap: 26 },
     yAxis: { ...axis(unit), type },
@@ -93,6 +96,11 @@ export function lineChart({ title, note, xName, unit, series, isLogarithmic }: L
       data: points.map(([x, figure]) => [x, figure.median]),
     })),
   });
+}
+
+/** As wide as the bars of a category together. */
+function markWidth(categories: number, bars: number): number {
+  return Math.min(((WIDTH - 80) / categories) * 0.8, bars * BAR_WIDTH_MAX * 1.1);
 }
 
 function frame(title: string, note: string): object {

@@ -12,7 +12,7 @@ function memoryOf(blocks: Record<string, string>) {
     Object.entries(blocks).map(([name, pages]) => [
       name,
       Buffer.concat(
-        [...pages].map((kind) =>
+        Array.from(pages, (kind) =>
           kind === '0' ? Buffer.alloc(PAGE) : /r/i.test(kind) ? randomBytes(PAGE) : Buffer.alloc(PAGE, 7),
         ),
       ),
@@ -20,8 +20,9 @@ function memoryOf(blocks: Record<string, string>) {
   );
   return {
     blocks: Object.entries(blocks).map(([name, pages]) => ({ name, pages: pages.length })),
-    read: (name: string, firstPage: number, target: Uint8Array) =>
-      void target.set(contents.get(name)!.subarray(firstPage * PAGE, firstPage * PAGE + target.length)),
+    read: (name: string, firstPage: number, target: Uint8Array) => {
+      target.set(contents.get(name)!.subarray(firstPage * PAGE, firstPage * PAGE + target.length));
+    },
     unneeded: async (name: string, first: number, count: number) => {
       const bits = new Uint32Array(Math.ceil(count / 32));
       for (let n = 0; n < count; n++) if (/[RC]/.test(blocks[name]![first + n]!)) bits[n >>> 5]! |= 1 << (n & 31);

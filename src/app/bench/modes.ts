@@ -1,4 +1,9 @@
-/** By what a guest is moved: vmferry's strategies with options, and what QEMU has of its own. */
+/**
+ * By what a guest is moved: vmferry's strategies with options, and what QEMU has of its own.
+ *
+ * A mode of vmferry may be given further options in its name, `vmferry-auto:compress=none:lanes=2`.
+ */
+import { compressModes, deltaModes, pruneModes } from '../../core/model/migration.ts';
 import type { MigrationOptions } from '../../core/model/migration.ts';
 import type { NativeMode } from '../lab/native-migration.ts';
 import { BenchError } from './errors.ts';
@@ -64,15 +69,41 @@ export const benchModes: readonly BenchMode[] = [...ownModes, ...qemuModes, ...l
 /** The mode that is compared with QEMU's. */
 export const referenceMode = 'vmferry-auto';
 
+const choices: Readonly<Record<string, readonly string[]>> = {
+  compress: compressModes,
+  delta: deltaModes,
+  prune: pruneModes,
+};
+const LANES_MAX = 16;
+
 /** Throws BenchError BENCH_CHOICE. */
 export function modeOf(name: string): BenchMode {
-  const found = benchModes.find((each) => each.name === name);
-  if (found !== undefined) return found;
-  const names = benchModes.map((each) => each.name).join(', ');
-  throw new BenchError('BENCH_CHOICE', `There is no mode "${name}": the modes are ${names}`, { mode: name });
+  const [base = '', ...words] = name.split(':');
+  const found = benchModes.find((each) => each.name === base);
+  if (found === undefined) {
+    const names = benchModes.map((each) => each.name).join(', ');
+    throw new BenchError('BENCH_CHOICE', `There is no mode "${base}": the modes are ${names}`, { mode: name });
+  }
+  if (words.length === 0) return found;
+  if (found.family === 'qemu') {
+    throw new BenchError('BENCH_CHOICE', `Mode "${base}" takes no options: only vmferry's do`, { mode: name });
+  }
+  const options = Object.fromEntries(words.map((word) => optionOf(word, name)));
+  return { ...found, name, about: `${found.about}; ${words.join(', ')}`, options: { ...found.options, ...options } };
+}
+
+function optionOf(word: string, mode: string): [string, string | number] {
+  const [option = '', value = ''] = word.split('=');
+  if (option === 'lanes' && /^\d+$/.test(value) && Number(value) >= 1 && Number(value) <= LANES_MAX) {
+    return [option, Number(value)];
+  }
+  if (choices[option]?.includes(value) === true) return [option, value];
+  const known = Object.entries(choices).map(([name, values]) => `${name}=${values.join('|')}`);
+  const text = `"${word}" of mode "${mode}" is none of lanes=1 to ${LANES_MAX}, ${known.join(', ')}`;
+  throw new BenchError('BENCH_CHOICE', text, { mode });
 }
 
 /** Post-copy modes stop the guest at once and bring its pages after: their downtime is not that of a pre-copy. */
 export function isPostcopy(name: string): boolean {
-  return name === 'qemu-postcopy' || name === 'vmferry-postcopy' || name === 'vmferry-dsm';
+  return ['qemu-postcopy', 'vmferry-postcopy', 'vmferry-dsm'].includes(name.split(':')[0]!);
 }

@@ -4,14 +4,17 @@
  *     start, boot ▸ workload settles ▸ limit (once per case and run) ▸ rate of work before
  *       ▸ [ move: wire bytes, heartbeats, processes ] ▸ rate of work after ▸ writer checks all its memory ▸ end
  *
- * Total time is that between the brackets: from the request until the mover says that it is done, whoever it is.
+ * Total time is from the request until the guest runs at the destination and its mover says that all of it is there. What a
+ * mover does afterwards to end the source is in `elapsedMs`, the time between the brackets.
  */
 import { describeError } from '../../core/base/errors.ts';
+import { switchoverText } from '../../core/model/switchover.ts';
 import { QmpClient } from '../../io/qemu/qmp-client.ts';
 import type { MoveFigures } from '../lab/comparison.ts';
 import { labStatus } from '../lab/lab.ts';
 import { checkMoved, moveWatched, waitForPass, waitUntilReady } from '../lab/move-watch.ts';
 import type { MovableGuest, Moved, Watched, WatchTools } from '../lab/move-watch.ts';
+import { VmferryGuest } from '../lab/vmferry-migration.ts';
 import { programFailures, socketsBeside, startMoved, startNeighbour, workKindOf } from './bench-guest.ts';
 import type { Accelerator, WorkKind } from './bench-guest.ts';
 import { caseOf } from './cases.ts';
@@ -65,7 +68,13 @@ export async function takeSample(step: Step, tools: WatchTools, options: SampleO
 type Seen = Omit<Sample, keyof Step | 'definition' | 'startedAt' | 'tookMs'>;
 /** Of one guest at one place. */
 type Lines = { readonly all: readonly WorkPoint[]; readonly seen: readonly SeenPoint[] };
-type Timed = { readonly startMs: number; readonly endMs: number; readonly processes: ProcessFigures };
+type Timed = {
+  readonly startMs: number;
+  readonly endMs: number;
+  /** Of the request, milliseconds since 1970. */
+  readonly requestedAt: number;
+  readonly processes: ProcessFigures;
+};
 
 class Watch {
   readonly #case: BenchCase;
@@ -84,6 +93,8 @@ class Watch {
   async run({ wantsLimit }: SampleOptions): Promise<Seen> {
     const pages = await this.#settle();
     const limitBytes = wantsLimit ? await this.#limit() : null;
+    // What the limit takes is not the machine's own noise.
+    await this.#tools.heartbeats.take();
     const { guest: own, neighbour: other } = this.#case;
     const [before, beside] = await Promise.all([this.#lines(this.#guest, own), this.#lines(this.#neighbour, other)]);
     const moved = await moveWatched(this.#timedGuest(), 'b', this.#tools);
@@ -102,7 +113,9 @@ class Watch {
     const failures = programFailures(readConsole(await this.#guest.consoleFile()));
     return {
       ...{ outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs: finite(furtherMs) },
-      totalMs: isThere && timed !== null ? timed.endMs - timed.startMs : null,
+      switchover: this.#switchover(),
+      totalMs: isThere && timed !== null ? this.#totalMs(moved, timed) : null,
+      elapsedMs: isThere && timed !== null ? timed.endMs - timed.startMs : null,
       downtimeMs: isThere ? moved.downtimeMs : null,
       clientGapMs: watched.longestGapMs ?? null,
       cpu: timed && { source: timed.processes.a.cpu, destination: timed.processes.b.cpu },
@@ -141,6 +154,17 @@ class Watch {
     }
   }
 
+  #totalMs({ totalMs, furtherMs }: Moved, { requestedAt }: Timed): number | null {
+    if (!(this.#guest instanceof VmferryGuest)) return furtherMs['untilDestinationRuns'] ?? totalMs;
+    const { report } = this.#guest;
+    return report && Math.max(0, Date.parse(report.startedAt) - requestedAt) + report.totalMs;
+  }
+
+  #switchover(): string | null {
+    const report = this.#guest instanceof VmferryGuest ? this.#guest.report : null;
+    return report?.switchover ? switchoverText(report.switchover) : null;
+  }
+
   #timedGuest(): MovableGuest {
     const guest = this.#guest;
     return {
@@ -152,11 +176,11 @@ class Watch {
           a: hosts[0]?.agentPid ?? null,
           b: hosts[1]?.agentPid ?? null,
         });
-        const startMs = performance.now();
+        const [startMs, requestedAt] = [performance.now(), Date.now()];
         try {
           return await guest.move(to);
         } finally {
-          this.#timed = { startMs, endMs: performance.now(), processes: processes.stop() };
+          this.#timed = { startMs, endMs: performance.now(), requestedAt, processes: processes.stop() };
         }
       },
     };
@@ -200,6 +224,16 @@ export function failedSample(step: Step, error: unknown, tookMs: number): Sample
     ...nothing,
     definition: definitionOf(step),
     ...{ startedAt: new Date().toISOString(), tookMs, outcome: 'error', reason: describeError(error) },
-    ...{ qemuVersion: '', peak: null, work: null, neighbourWork: null, limitBytes: null, damage: 0, furtherMs: {} },
+    ...{
+      switchover: null,
+      elapsedMs: null,
+      qemuVersion: '',
+      peak: null,
+      work: null,
+      neighbourWork: null,
+      limitBytes: null,
+      damage: 0,
+      furtherMs: {},
+    },
   };
 }

@@ -46,7 +46,11 @@ export const sampleSchema = z.object({
   outcome: z.enum(['completed', 'aborted', 'failed', 'error']),
   reason: z.string(),
   qemuVersion: z.string(),
+  /** Of vmferry: how it came to the switchover, and what it had promised. */
+  switchover: z.string().nullable(),
   totalMs: figure,
+  /** Until the mover had nothing more to do: vmferry's end of the source, QEMU's preparation included. */
+  elapsedMs: figure,
   downtimeMs: figure,
   clientGapMs: figure,
   quietGapMs: figure,

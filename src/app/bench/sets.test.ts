@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { benchCases, caseOf } from './cases.ts';
 import { BenchError } from './errors.ts';
-import { benchModes } from './modes.ts';
+import { benchModes, modeOf } from './modes.ts';
 import { cellsOfSet, setNames } from './sets.ts';
 import { cellKey } from './schedule.ts';
 
@@ -42,4 +42,23 @@ test('what does not exist is refused, with what there is', () => {
   refused({ modes: ['qemu'] }, /"qemu".*qemu-default/);
   refused({ links: ['1gb'] }, /"1gb".*1gbit/);
   assert.throws(() => caseOf(''), BenchError);
+});
+
+test('a mode of vmferry may have further options in its name', () => {
+  const mode = modeOf('vmferry-dsm:compress=none:lanes=2');
+  assert.deepEqual(mode.family === 'vmferry' && mode.options, {
+    strategy: 'dsm',
+    pull: true,
+    compress: 'none',
+    lanes: 2,
+  });
+  assert.equal(mode.name, 'vmferry-dsm:compress=none:lanes=2');
+  for (const wrong of [
+    'vmferry-auto:lanes=0',
+    'vmferry-auto:compress=zip',
+    'vmferry-auto:speed=1',
+    'qemu-default:lanes=2',
+  ]) {
+    assert.throws(() => modeOf(wrong), BenchError, wrong);
+  }
 });

@@ -11,7 +11,15 @@ export function sampleOf(given: Partial<Sample> & Pick<Sample, 'mode'>): Sample 
   return {
     ...{ run: 1, case: 'slow', link: '1gbit', definition: 'd', startedAt: '2026-11-21T10:00:00.000Z', tookMs: 30_000 },
     ...{ outcome: 'completed', reason: 'completed', qemuVersion: '10.0.3' },
-    ...{ totalMs: 2000, downtimeMs: 40, clientGapMs: 60, quietGapMs: 5, wireBytes: 100e6 },
+    ...{
+      switchover: null,
+      totalMs: 2000,
+      elapsedMs: 2100,
+      downtimeMs: 40,
+      clientGapMs: 60,
+      quietGapMs: 5,
+      wireBytes: 100e6,
+    },
     ...{ cpu: { source: cpu, destination: cpu }, peak: { source: peak, destination: peak } },
     ...{ work: { before: 5000, during: 4000, after: 5000, lostMs: 400 }, neighbourWork: null },
     ...{ limitBytes: null, damage: 0, furtherMs: {} },

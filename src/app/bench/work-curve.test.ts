@@ -8,7 +8,11 @@ function lines(fromMs: number, toMs: number, offset: number, workAt: (hostMs: nu
   const points: SeenPoint[] = [];
   for (let hostMs = fromMs; hostMs <= toMs; hostMs += 1000) {
     // Seen with some delay that varies.
-    points.push({ guestMs: hostMs - offset, work: workAt(hostMs), seenMs: hostMs + (((hostMs - fromMs) / 1000) % 3) * 15 });
+    points.push({
+      guestMs: hostMs - offset,
+      work: workAt(hostMs),
+      seenMs: hostMs + (((hostMs - fromMs) / 1000) % 3) * 15,
+    });
   }
   return points;
 }

@@ -47,7 +47,9 @@ export async function bench(
     ...(options.mode !== undefined && { modes: options.mode }),
   });
   const interrupted = new AbortController();
-  const off = console.onInterrupt(() => interrupted.abort());
+  const abort = (): void => interrupted.abort();
+  const off = console.onInterrupt(abort);
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, abort);
   try {
     const { result, files } = await runBench({
       ...{ set, cells, runs, folder: resolve(options.out), timeoutMs: options.timeout, labName: options.lab },
@@ -68,6 +70,7 @@ export async function bench(
     return exitCodes.interrupted;
   } finally {
     off();
+    for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.off(signal, abort);
   }
 }
 
