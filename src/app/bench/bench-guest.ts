@@ -4,8 +4,10 @@
  * All modes get the same machine: QEMU of the lab's agents, one accelerator, and a second monitor for the bench, because the first
  * one serves its mover alone.
  */
+import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { guestSpec, parseWorkLines, parseWriterLines } from '../../../guests/spec.ts';
+import { parseSizeBytes } from '../../core/model/units.ts';
 import { vmSpecSchema } from '../../core/model/vm.ts';
 import type { VmSpec } from '../../core/model/vm.ts';
 import { HEARTBEAT_PORT } from '../lab/heartbeat-listener.ts';
@@ -40,7 +42,7 @@ export async function startMoved(
   const heartbeat = `${plan.hosts[0].address}:${HEARTBEAT_PORT}`;
   const qemuArguments = [...(guest.qemuArguments ?? []), '-qmp', `unix:{run}/${MONITOR_NAME},server=on,wait=off`];
   const place = { name: MOVED_NAME, address: addressOf(plan, MOVED_HOST_NUMBER), heartbeat };
-  const spec = specOf({ ...guest, ...place, qemuArguments }, accelerator);
+  const spec = specOf({ ...guest, ...place, qemuArguments }, plan, accelerator);
   if (mode.family === 'qemu') {
     const native = { plan, spec, signal, accelerator, binary: defaultQemu(), mode: mode.native };
     return await NativeGuest.start({ ...native, moveTimeoutMs: timeoutMs });
@@ -57,15 +59,25 @@ export async function startNeighbour(
   accelerator: Accelerator,
 ): Promise<MovableGuest> {
   const place = { name: NEIGHBOUR_NAME, address: addressOf(tools.plan, NEIGHBOUR_HOST_NUMBER) };
-  return await VmferryGuest.start(tools.plan, specOf({ ...guest, ...place }, accelerator), tools.signal);
+  return await VmferryGuest.start(tools.plan, specOf({ ...guest, ...place }, tools.plan, accelerator), tools.signal);
 }
 
-function specOf(
-  guest: CaseGuest & { name: string; address: string; heartbeat?: string },
-  accelerator: Accelerator,
-): VmSpec {
+type PlacedGuest = CaseGuest & { readonly name: string; readonly address: string; readonly heartbeat?: string };
+
+function specOf(guest: PlacedGuest, plan: LabPlan, accelerator: Accelerator): VmSpec {
+  const { scratchDisk, ...options } = guest;
   const networks = [{ type: 'tap', bridge: bridgeName } as const];
-  return vmSpecSchema.parse(guestSpec({ ...guest, accelerator, networks }));
+  const disks = scratchDisk === undefined ? [] : [{ source: emptyDisk(plan, guest.name, scratchDisk) }];
+  return vmSpecSchema.parse(guestSpec({ ...options, accelerator, networks, disks }));
+}
+
+/** A file that goes with the lab. */
+function emptyDisk(plan: LabPlan, name: string, size: string): string {
+  const file = join(plan.folder, `${name}.raw`);
+  rmSync(file, { force: true });
+  writeFileSync(file, '');
+  truncateSync(file, parseSizeBytes(size));
+  return file;
 }
 
 function addressOf({ hosts: [{ address }], prefixBits }: LabPlan, number: number): string {

@@ -12,6 +12,7 @@ import {
   bytesText,
   casesOf,
   comparisonOf,
+  endText,
   linksOf,
   machineText,
   modesOf,
@@ -24,6 +25,7 @@ import type { LinkName } from '../lab/plan.ts';
 
 export function renderHtml(result: BenchResult): string {
   const links = linksOf(result.cells);
+  const scaling = scalingSection(result);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -37,8 +39,8 @@ export function renderHtml(result: BenchResult): string {
 <h1>vmferry beside QEMU's own migration</h1>
 <p class="lead">${escape(machineText(result))}.<br>Measured ${escape(dateText(result))}. To repeat it: <code>${escape(result.command)}</code></p>
 ${tiles(result)}
-${links.map((link) => linkSection(result, link)).join('\n')}
-${scalingSection(result)}
+${scaling}
+${links.map((link) => linkSection(result, link, scaling === '')).join('\n')}
 ${howToRead}
 </main>
 </body>
@@ -57,8 +59,9 @@ h1 { font-size: 26px; margin: 0 0 6px; } h2 { font-size: 20px; margin: 36px 0 10
 .tile small { color: #666; display: block; }
 .scroll { overflow-x: auto; background: #fff; border: 1px solid #ddd; border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; }
-th, td { padding: 6px 10px; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; vertical-align: top; }
+th, td { padding: 6px 8px; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; vertical-align: top; }
 th { background: #fafafa; font-weight: 600; } th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
+td:first-child { white-space: normal; min-width: 150px; max-width: 210px; } th small { display: block; color: #666; font-weight: 400; }
 td.best { background: #e3f3ec; } td.never { color: #999; font-style: italic; } td.damaged { background: #fbdcd6; }
 td small { color: #666; display: block; } td .ratio { color: #0b7a5c; font-weight: 600; } td .ratio.behind { color: #b8402a; }
 figure { margin: 14px 0; background: #fff; border: 1px solid #ddd; border-radius: 6px; padding: 14px; overflow-x: auto; }
@@ -91,8 +94,10 @@ function tiles({ summaries }: BenchResult): string {
   return `<p>${referenceMode}, divided by the best of QEMU's own modes of each case:</p>\n<div class="tiles">${each.join('')}</div>`;
 }
 
-function linkSection(result: BenchResult, link: LinkName): string {
-  const charts = barCharts(result.cells, link).map((options) => `<figure>${barChart(options)}</figure>`);
+/** Lines over a scale tell more than bars of the same cells would. */
+function linkSection(result: BenchResult, link: LinkName, hasBars: boolean): string {
+  const bars = hasBars ? barCharts(result.cells, link) : [];
+  const charts = bars.map((options) => `<figure>${barChart(options)}</figure>`);
   return `<section>
 <h2>Link of ${link.replace('mbit', ' Mbit/s').replace('gbit', ' Gbit/s')}</h2>
 ${mainTable(result, link)}
@@ -104,7 +109,7 @@ function mainTable(result: BenchResult, link: LinkName): string {
   const cells = result.cells.filter((cell) => cell.link === link);
   const modes = modesOf(cells, link);
   const head = ['case', ...modes, 'limit']
-    .map((name) => `<th title="${escape(aboutMode(name))}">${name}</th>`)
+    .map((name) => `<th title="${escape(aboutMode(name))}">${nameParts(name)}</th>`)
     .join('');
   const rows = casesOf(cells, link).map((name) => {
     const own = cells.filter((cell) => cell.case === name);
@@ -125,6 +130,12 @@ function mainTable(result: BenchResult, link: LinkName): string {
 Below vmferry's figures: total time and bytes divided by the best of QEMU's own modes. Green: the fastest of a case.</p>`;
 }
 
+/** "qemu-multifd-zstd" in two lines, so that many modes fit side by side. */
+function nameParts(name: string): string {
+  const [family = '', ...rest] = name.split('-');
+  return rest.length === 0 ? family : `<small>${escape(family)}</small>${escape(rest.join('-'))}`;
+}
+
 function aboutMode(name: string): string {
   return name === 'case'
     ? ''
@@ -135,7 +146,7 @@ function aboutMode(name: string): string {
 
 function tableCell(result: BenchResult, cell: ResultCell | undefined, best: number): string {
   if (cell === undefined) return '<td></td>';
-  if (cell.totalMs === null) return `<td class="never" title="${escape(cell.reason ?? '')}">does not end</td>`;
+  if (cell.totalMs === null) return `<td class="never" title="${escape(cell.reason ?? '')}">${endText(cell)}</td>`;
   const kind = cell.damage > 0 ? 'damaged' : cell.totalMs.median === best ? 'best' : '';
   const part = cell.outcome === 'completed' ? '' : `<small>${cell.completed} of ${cell.runs} completed</small>`;
   const damaged = cell.damage > 0 ? `<small>${cell.damage} words damaged</small>` : '';

@@ -8,9 +8,14 @@ import type { Figure } from './statistics.ts';
 /** A cell of the table: the medians of total time, downtime and bytes on the wire; or how it ended. */
 export function cellText(cell: ResultCell | undefined): string {
   if (cell === undefined) return '';
-  if (cell.totalMs === null) return 'does not end';
+  if (cell.totalMs === null) return endText(cell);
   const figures = [timeText(cell.totalMs), timeText(cell.downtimeMs), bytesText(cell.wireBytes)].join(' / ');
   return cell.outcome === 'completed' ? figures : `${figures} (${cell.completed} of ${cell.runs})`;
+}
+
+/** Of a cell without a completed move. */
+export function endText({ reason }: ResultCell): string {
+  return reason !== null && /did not become \w+ within/.test(reason) ? 'does not end' : 'fails';
 }
 
 export function timeText(figure: Figure | null): string {

@@ -5,7 +5,13 @@ import { renderHtml } from './report-html.ts';
 import { renderMarkdown } from './report-markdown.ts';
 import { resultOf, sampleOf } from './testing.ts';
 
-const never = { outcome: 'failed', reason: 'gave <up>', totalMs: null, downtimeMs: null, clientGapMs: null } as const;
+const never = {
+  outcome: 'failed',
+  reason: 'The <move> did not become completed within 60000 ms',
+  totalMs: null,
+  downtimeMs: null,
+  clientGapMs: null,
+} as const;
 const result = resultOf([
   sampleOf({ mode: 'vmferry-auto', totalMs: 1550, wireBytes: 82 * 2 ** 20, limitBytes: 50e6 }),
   sampleOf({ mode: 'qemu-default', totalMs: 9300, wireBytes: 1110 * 2 ** 20 }),
@@ -28,7 +34,7 @@ test('the HTML is whole in itself: no script, nothing loaded from elsewhere, no 
   const html = renderHtml(result);
   assert.ok(!/<script|<link|<img|@import|url\(|href=|src=/i.test(html));
   assert.ok(html.includes('Example 9000 &lt;x&gt;') && !html.includes('<x>'));
-  assert.ok(html.includes('gave &lt;up&gt;'));
+  assert.ok(html.includes('The &lt;move&gt; did not'));
 });
 
 test('the HTML has each figure of the table, and a drawing per chart', () => {
