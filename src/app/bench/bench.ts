@@ -46,7 +46,12 @@ export type BenchFiles = {
   readonly markdown: string;
   readonly samples: string;
 };
-export type BenchOutcome = { readonly result: BenchResult; readonly files: BenchFiles };
+export type BenchOutcome = {
+  readonly result: BenchResult;
+  readonly files: BenchFiles;
+  /** Moves that the bench could not make; they are tried again by the next bench of the same folder. */
+  readonly missing: number;
+};
 
 /** So many moves in a row that the bench could not make: there is something wrong with the machine. */
 const ERRORS_MAX = 3;
@@ -69,7 +74,7 @@ export async function runBench(options: BenchOptions): Promise<BenchOutcome> {
   const result = resultOf(options, { machine, versions }, samples);
   writeFileSync(files.json, `${JSON.stringify(result, null, 2)}\n`);
   await writeReports(result, files);
-  return { result, files };
+  return { result, files, missing: remainingSteps(steps, samples.samples.filter(isValid)).length };
 }
 
 /** It was made, and its case and mode are still what they were. */

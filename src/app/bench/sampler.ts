@@ -9,6 +9,7 @@
  */
 import { describeError } from '../../core/base/errors.ts';
 import { switchoverText } from '../../core/model/switchover.ts';
+import { GuestAgentError } from '../../io/qemu/errors.ts';
 import { QmpClient } from '../../io/qemu/qmp-client.ts';
 import type { MoveFigures } from '../lab/comparison.ts';
 import { labStatus } from '../lab/lab.ts';
@@ -39,7 +40,7 @@ export type SampleOptions = {
 
 /** A workload's own start (its tables, its memory) is over after so many of its lines: ten a second, or one. */
 const SETTLE_LINES: Readonly<Record<WorkKind, number>> = { writer: 20, program: 4 };
-const LINES_TIMEOUT_MS = 120_000;
+const LINES_TIMEOUT_MS = 30_000;
 /** At least two lines, so that one is seen soon after it was written. */
 const ARRIVALS_MS: Readonly<Record<WorkKind, number>> = { writer: 600, program: 2500 };
 /** The rate after the move is that of at least so many lines. */
@@ -141,6 +142,7 @@ class Watch {
     return pages;
   }
 
+  /** Null when the guest agent of a busy guest does not answer: it is tried again before the next move of this case and run. */
   async #limit(): Promise<number | null> {
     const consoleFile = await this.#guest.consoleFile();
     const { monitor, qga } = socketsBeside(consoleFile);
@@ -149,6 +151,9 @@ class Watch {
     const qmp = await QmpClient.connect({ socketPath: monitor, vm: 'guest' });
     try {
       return (await limitOfGuest({ qmp, pid, qgaPath: qga, vm: 'guest' })).bytes;
+    } catch (error) {
+      if (error instanceof GuestAgentError) return null;
+      throw error;
     } finally {
       qmp.close();
     }

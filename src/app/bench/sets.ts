@@ -45,7 +45,7 @@ const parts: Readonly<Record<SetName, readonly SetParts[]>> = {
   ],
   quick: [
     {
-      cases: ['idle', 'slow', 'cache'],
+      cases: ['idle', 'slow', 'cache', 'random'],
       links: ['1gbit'],
       modes: ['vmferry-auto', 'qemu-default', 'qemu-multifd-zstd', 'qemu-postcopy'],
     },

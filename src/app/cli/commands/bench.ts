@@ -51,19 +51,21 @@ export async function bench(
   const off = console.onInterrupt(abort);
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, abort);
   try {
-    const { result, files } = await runBench({
+    const { result, files, missing } = await runBench({
       ...{ set, cells, runs, folder: resolve(options.out), timeoutMs: options.timeout, labName: options.lab },
       command: `vmferry bench ${argv.join(' ')}`.trim(),
       say: (line) => console.remark(line),
       signal: interrupted.signal,
     });
-    printResult(console, options, { ...result, files }, () => [
+    printResult(console, options, { ...result, files, missing }, () => [
       ...resultLines(result),
       '',
       `Report: ${files.html}`,
       `Figures: ${files.json}, every move: ${files.samples}`,
     ]);
-    return result.cells.every(({ damage }) => damage === 0) ? exitCodes.completed : exitCodes.failed;
+    if (missing > 0) console.remark(`${missing} moves could not be made; the same command tries them again.`);
+    const isSound = missing === 0 && result.cells.every(({ damage }) => damage === 0);
+    return isSound ? exitCodes.completed : exitCodes.failed;
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;
     console.remark('Interrupted; the lab is removed. The same command goes on after the last move that was made.');
