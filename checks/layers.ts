@@ -29,6 +29,8 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'app/client': ['core/base', 'core/model', 'core/api'],
   'app/agent': [...core, 'core/machine', 'core/api', ...io, 'app/ferry', 'app/client'],
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],
+  // Of what lies outside of src it may use one file: the recipes of guests.
+  'app/bench': ['core/base', 'core/model', 'io/hoststat', 'io/qemu', 'app/lab', 'guests/spec.ts'],
   'app/cli': [
     'core/base',
     'core/model',
@@ -39,6 +41,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
     'app/client',
     'app/agent',
     'app/lab',
+    'app/bench',
   ],
 };
 
@@ -53,6 +56,7 @@ export const packages: Readonly<Record<string, readonly string[]>> = {
     'app/agent',
     'app/cli',
     'app/lab',
+    'app/bench',
     'app/ferry',
   ],
   yaml: ['app/agent', 'app/cli', 'app/lab'],
@@ -61,6 +65,7 @@ export const packages: Readonly<Record<string, readonly string[]>> = {
   pino: ['io/log'],
   commander: ['app/cli'],
   '@peculiar/x509': ['io/link'],
+  echarts: ['app/bench'],
   'xxhash-wasm': ['io/lanes'],
 };
 

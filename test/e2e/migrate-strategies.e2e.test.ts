@@ -1,6 +1,6 @@
 /**
  * The strategies that promise a time until the switchover, on a guest that writes faster than the link carries: they keep
- * it, and memory is equal on both sides. QEMU's own pre-copy of such a guest never ends: bench/strategies.bench.ts.
+ * it, and memory is equal on both sides. QEMU's own pre-copy of such a guest never ends: `vmferry bench --case fast`.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';

@@ -55,11 +55,14 @@ const ofCode: Readonly<Record<string, ExitCode>> = {
   SOCKET_IN_USE: exitCodes.refused,
   SOCKET_FAILED: exitCodes.failed,
   HISTORY_UNREADABLE: exitCodes.failed,
+  BENCH_OUT: exitCodes.refused,
+  BENCH_SETUP: exitCodes.failed,
+  BENCH_FAILED: exitCodes.failed,
   PKI_EXISTS: exitCodes.refused,
   PKI_FOLDER: exitCodes.failed,
 };
 /** Errors of what a person wrote: arguments, files, certificates. */
-const usagePrefixes = ['UNIT_', 'CONFIG_', 'SPEC_', 'PKI_', 'IDENTITY_', 'LAB_', 'USAGE_'];
+const usagePrefixes = ['UNIT_', 'CONFIG_', 'SPEC_', 'PKI_', 'IDENTITY_', 'LAB_', 'BENCH_', 'USAGE_'];
 
 export function exitCodeOfError(error: unknown): ExitCode {
   if (!(error instanceof AppError)) return exitCodes.internal;

@@ -13,6 +13,7 @@ import { adoptVm, listVms, showVm, startVm, stopVm } from './commands/vm.ts';
 import type { AdoptOptions, StopOptions } from './commands/vm.ts';
 
 const PKI_DAYS_DEFAULT = 825;
+const BENCH_TIMEOUT_MS = 60_000;
 
 const json = new Option('--json', 'print one JSON object instead of text');
 
@@ -37,6 +38,7 @@ export function createProgram(console: Console, done: (exitCode: number) => void
   addVmCommands(frame);
   addHostCommands(frame);
   addLabCommands(frame);
+  addBenchCommand(frame);
   return program;
 }
 
@@ -233,4 +235,41 @@ function addLabCommands({ program, console, done }: Frame): void {
     .action(async (host: string, argv: string[], options) =>
       done(await (await import('./commands/lab.ts')).runInLab(host, argv, options)),
     );
+}
+
+function addBenchCommand({ program, console, done }: Frame): void {
+  const names = (text: string): string[] => text.split(',').filter((name) => name !== '');
+  program
+    .command('bench')
+    .description("measure vmferry beside QEMU's own migration, on the lab's two hosts (needs root; docs/benchmarks.md)")
+    .addOption(new Option('--set <name>', 'which moves').choices(['main', 'quick', 'scaling']).default('main'))
+    .option('--quick', 'the same as --set quick: minutes')
+    .option('--case <names>', 'only these guests, "a,b"', names)
+    .option('--link <names>', 'over these links, "100mbit,1gbit"', names)
+    .option('--mode <names>', 'only by these means, "vmferry-auto,qemu-default"', names)
+    .option('--runs <n>', 'how often each (default: by the set)', wholeNumber)
+    .option(
+      '--out <folder>',
+      'where samples and reports go; what is there already is not measured again',
+      '.cache/bench',
+    )
+    .option('--timeout <time>', 'of a migration that does not end', durationMs, BENCH_TIMEOUT_MS)
+    .option('--lab <name>', 'of the lab, which is made anew and removed', 'bench')
+    .option('--list', 'say which cases, modes and links there are')
+    .addOption(json)
+    .action(async (options, command: Command) =>
+      done(await (await import('./commands/bench.ts')).bench(options, givenOptions(command), console)),
+    );
+}
+
+/** What was typed, without what has its default. */
+function givenOptions(command: Command): string[] {
+  return command.options.flatMap((option) => {
+    const name = option.attributeName();
+    const value: unknown = command.getOptionValue(name);
+    if (command.getOptionValueSource(name) !== 'cli' || name === 'json' || name === 'lab') return [];
+    return value === true
+      ? [`${option.long}`]
+      : [`${option.long}`, name === 'timeout' ? `${String(value)}ms` : String(value)];
+  });
 }

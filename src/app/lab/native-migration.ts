@@ -8,7 +8,9 @@
  * - The destination's QEMU is started beforehand.
  * - Everything else is QEMU's default (downtime-limit 300 ms, return-path off).
  *
- * `qemu-multifd-zstd` adds multifd with its default of 2 channels, and zstd at its default level 1; `qemu-xbzrle` has a cache of 256 MiB.
+ * `qemu-multifd` adds multifd with its default of 2 channels, `qemu-multifd-zstd` zstd at its default level 1, too; `qemu-xbzrle`
+ * has a cache of 256 MiB; `qemu-auto-converge` slows the guest down by its defaults, 20 % and then 10 % more at a time. From 9.0 on
+ * the channels look for zero pages themselves: `qemu-multifd-zero-page` says so where `qemu-multifd` leaves it to the default.
  * The downtime is what QEMU says, but for `qemu-postcopy`, where it says 1 ms: there it is the time from STOP to RESUME.
  */
 import { mkdirSync, rmSync } from 'node:fs';
@@ -48,6 +50,13 @@ const tunings = {
     parameters: { 'multifd-channels': MULTIFD_CHANNELS, 'multifd-compression': 'zstd' },
   },
   'qemu-xbzrle': { capabilities: ['xbzrle'], parameters: { 'xbzrle-cache-size': XBZRLE_CACHE_BYTES } },
+  'qemu-multifd': { capabilities: ['multifd'], parameters: { 'multifd-channels': MULTIFD_CHANNELS } },
+  'qemu-multifd-zero-page': {
+    capabilities: ['multifd'],
+    parameters: { 'multifd-channels': MULTIFD_CHANNELS, 'zero-page-detection': 'multifd' },
+  },
+  'qemu-auto-converge': { capabilities: ['auto-converge'], parameters: {} },
+  'qemu-switchover-ack': { capabilities: ['return-path', 'switchover-ack'], parameters: {} },
   'qemu-postcopy': { capabilities: ['postcopy-ram'], parameters: {}, postcopy: true },
 } as const satisfies Readonly<Record<string, NativeTuning>>;
 

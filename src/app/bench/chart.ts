@@ -1,0 +1,136 @@
+/**
+ * Charts as SVG text, drawn by ECharts on the server side, so that a report needs no script. The one file that knows the library.
+ */
+import { BarChart, LineChart, ScatterChart } from 'echarts/charts';
+import { GridComponent, LegendComponent, TitleComponent } from 'echarts/components';
+import { init, use } from 'echarts/core';
+import { SVGRenderer } from 'echarts/renderers';
+import type { Figure } from './statistics.ts';
+
+use([BarChart, LineChart, ScatterChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
+
+export type Series = {
+  readonly name: string;
+  readonly color: string;
+  /** One for each category; null: no bar. */
+  readonly values: readonly (number | null)[];
+};
+
+export type BarOptions = {
+  readonly title: string;
+  /** Below the title: what the figure is, what is better. */
+  readonly note: string;
+  readonly unit: string;
+  readonly categories: readonly string[];
+  readonly series: readonly Series[];
+  /** A mark across each category's bars. */
+  readonly marks?: { readonly name: string; readonly values: readonly (number | null)[] };
+  readonly isLogarithmic?: boolean;
+};
+
+export type LineOptions = {
+  readonly title: string;
+  readonly note: string;
+  readonly xName: string;
+  readonly unit: string;
+  readonly series: readonly {
+    readonly name: string;
+    readonly color: string;
+    readonly points: readonly (readonly [number, Figure])[];
+  }[];
+  /** Both axes logarithmic. */
+  readonly isLogarithmic?: boolean;
+};
+
+const WIDTH = 1160;
+const BAR_HEIGHT = 420;
+const LINE_WIDTH = 570;
+const LINE_HEIGHT = 360;
+const FONT = 'system-ui, sans-serif';
+const TEXT = '#333';
+const FAINT = '#777';
+const GRID = '#e6e6e6';
+const BAR_WIDTH_MAX = 32;
+/** Without a browser the width of a text is a guess, so there is room for a wrong one. */
+const LEGEND = { bottom: 0, itemWidth: 14, itemHeight: 10, itemGap: 26, textStyle: { color: TEXT } };
+
+export function barChart({ title, note, unit, categories, series, marks, isLogarithmic }: BarOptions): string {
+  const bars = series.map(({ name, color, values }) => ({
+    ...{ type: 'bar', name, barMaxWidth: BAR_WIDTH_MAX, barGap: '8%', barCategoryGap: '22%' },
+    itemStyle: { color, borderRadius: [2, 2, 0, 0] },
+    // On a logarithmic axis a bar begins at the axis' lower end.
+    data: values.map((value) => (value === null ? '-' : value)),
+  }));
+  const mark = marks && {
+    ...{
+      type: 'scatter',
+      name: marks.name,
+      symbol: 'rect',
+      symbolSize: [markWidth(categories.length, series.length), 3],
+      z: 5,
+    },
+    itemStyle: { color: '#c0392b' },
+    data: marks.values.map((value, index) => [categories[index], value ?? '-']),
+  };
+  return draw(WIDTH, BAR_HEIGHT, {
+    ...frame(title, note),
+    legend: LEGEND,
+    grid: { left: 64, right: 16, top: 70, bottom: 74 },
+    xAxis: { type: 'category', data: categories, axisLabel: { color: TEXT, interval: 0 }, axisTick: { show: false } },
+    yAxis: { ...axis(unit), type: isLogarithmic === true ? 'log' : 'value' },
+    series: mark === undefined ? bars : [...bars, mark],
+  });
+}
+
+export function lineChart({ title, note, xName, unit, series, isLogarithmic }: LineOptions): string {
+  const type = isLogarithmic === true ? 'log' : 'value';
+  return draw(LINE_WIDTH, LINE_HEIGHT, {
+    ...frame(title, note),
+    legend: LEGEND,
+    grid: { left: 64, right: 24, top: 84, bottom: 74 },
+    xAxis: { ...axis(xName), type, nameLocation: 'middle', nameGap: 26 },
+    yAxis: { ...axis(unit), type },
+    series: series.map(({ name, color, points }) => ({
+      ...{ type: 'line', name, symbol: 'circle', symbolSize: 7 },
+      ...{ lineStyle: { color, width: 2 }, itemStyle: { color } },
+      data: points.map(([x, figure]) => [x, figure.median]),
+    })),
+  });
+}
+
+/** As wide as the bars of a category together. */
+function markWidth(categories: number, bars: number): number {
+  return Math.min(((WIDTH - 80) / categories) * 0.8, bars * BAR_WIDTH_MAX * 1.1);
+}
+
+function frame(title: string, note: string): object {
+  return {
+    animation: false,
+    backgroundColor: '#fff',
+    textStyle: { fontFamily: FONT },
+    title: {
+      ...{ text: title, subtext: note, left: 0, top: 0, itemGap: 6 },
+      textStyle: { fontSize: 16, fontWeight: 600, color: TEXT },
+      subtextStyle: { fontSize: 12, color: FAINT },
+    },
+  };
+}
+
+function axis(name: string): object {
+  return {
+    name,
+    nameTextStyle: { color: FAINT },
+    axisLabel: { color: TEXT },
+    splitLine: { lineStyle: { color: GRID } },
+  };
+}
+
+function draw(width: number, height: number, option: Record<string, unknown>): string {
+  const chart = init(null, null, { renderer: 'svg', ssr: true, width, height });
+  try {
+    chart.setOption(option);
+    return chart.renderToSVGString();
+  } finally {
+    chart.dispose();
+  }
+}

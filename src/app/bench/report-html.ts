@@ -1,0 +1,195 @@
+/**
+ * A result as one HTML file that needs nothing else: no script, no font, no picture from elsewhere. Pure; the charts are drawn
+ * by chart.ts.
+ */
+import { formatMs } from '../../core/model/units.ts';
+import { caseOf } from './cases.ts';
+import { barChart, lineChart } from './chart.ts';
+import { comparedFigures } from './comparisons.ts';
+import { barCharts, scalingCharts } from './report-charts.ts';
+import { modeOf, referenceMode } from './modes.ts';
+import {
+  bytesText,
+  casesOf,
+  comparisonOf,
+  endText,
+  linksOf,
+  machineText,
+  modesOf,
+  ratioText,
+  timeText,
+} from './report-markdown.ts';
+import type { BenchResult, ResultCell } from './results.ts';
+import type { Figure } from './statistics.ts';
+import type { LinkName } from '../lab/plan.ts';
+
+export function renderHtml(result: BenchResult): string {
+  const links = linksOf(result.cells);
+  const scaling = scalingSection(result);
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>vmferry bench</title>
+<style>${style}</style>
+</head>
+<body>
+<main>
+<h1>vmferry beside QEMU's own migration</h1>
+<p class="lead">${escape(machineText(result))}.<br>Measured ${escape(dateText(result))}. To repeat it: <code>${escape(result.command)}</code></p>
+${tiles(result)}
+${scaling}
+${links.map((link) => linkSection(result, link, scaling === '')).join('\n')}
+${howToRead}
+</main>
+</body>
+</html>
+`;
+}
+
+const style = `
+body { margin: 0; background: #f4f5f5; color: #222; font: 15px/1.5 system-ui, sans-serif; }
+main { max-width: 1160px; margin: 0 auto; padding: 24px 20px 60px; }
+h1 { font-size: 26px; margin: 0 0 6px; } h2 { font-size: 20px; margin: 36px 0 10px; }
+.lead { color: #555; margin: 0 0 18px; } code { background: #e9ecec; padding: 1px 5px; border-radius: 3px; }
+.tiles { display: flex; flex-wrap: wrap; gap: 12px; }
+.tile { background: #fff; border: 1px solid #ddd; border-radius: 6px; padding: 10px 16px; min-width: 190px; flex: 1; }
+.tile b { display: block; font-size: 26px; color: #0b7a5c; } .tile.behind b { color: #b8402a; }
+.tile small { color: #666; display: block; }
+.scroll { overflow-x: auto; background: #fff; border: 1px solid #ddd; border-radius: 6px; }
+table { border-collapse: collapse; width: 100%; font-size: 13px; }
+th, td { padding: 6px 8px; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; vertical-align: top; }
+th { background: #fafafa; font-weight: 600; } th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
+td:first-child { white-space: normal; min-width: 150px; max-width: 210px; } th small { display: block; color: #666; font-weight: 400; }
+td.best { background: #e3f3ec; } td.never { color: #999; font-style: italic; } td.damaged { background: #fbdcd6; }
+td small { color: #666; display: block; } td .ratio { color: #0b7a5c; font-weight: 600; } td .ratio.behind { color: #b8402a; }
+figure { margin: 14px 0; background: #fff; border: 1px solid #ddd; border-radius: 6px; padding: 14px; overflow-x: auto; }
+figure svg { display: block; max-width: 100%; height: auto; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 0 14px; }
+.notes { color: #444; } .notes li { margin: 3px 0; }
+`;
+
+const figureWords = {
+  totalMs: 'total time',
+  downtimeMs: 'downtime',
+  clientGapMs: 'outage seen by a client',
+  wireBytes: 'bytes on the wire',
+} as const;
+
+/** Geometric means of the mode that is compared. */
+function tiles({ summaries }: BenchResult): string {
+  const summary = summaries.find(({ mode }) => mode === referenceMode);
+  if (summary === undefined) return '';
+  const each = comparedFigures.flatMap((figure) => {
+    const mean = summary.figures[figure];
+    if (mean === null) return [];
+    const { geometricMean, cases, worst } = mean;
+    const text = `geometric mean over ${cases} ${cases === 1 ? 'case' : 'cases'}, worst ${ratioText(worst.ratio)} (${worst.case})`;
+    const kind = geometricMean > 1 ? 'tile behind' : 'tile';
+    return [
+      `<div class="${kind}">${figureWords[figure]}<b>× ${ratioText(geometricMean)}</b><small>${escape(text)}</small></div>`,
+    ];
+  });
+  return `<p>${referenceMode}, divided by the best of QEMU's own modes of each case:</p>\n<div class="tiles">${each.join('')}</div>`;
+}
+
+/** Lines over a scale tell more than bars of the same cells would. */
+function linkSection(result: BenchResult, link: LinkName, hasBars: boolean): string {
+  const bars = hasBars ? barCharts(result.cells, link) : [];
+  const charts = bars.map((options) => `<figure>${barChart(options)}</figure>`);
+  return `<section>
+<h2>Link of ${link.replace('mbit', ' Mbit/s').replace('gbit', ' Gbit/s')}</h2>
+${mainTable(result, link)}
+${charts.join('\n')}
+</section>`;
+}
+
+function mainTable(result: BenchResult, link: LinkName): string {
+  const cells = result.cells.filter((cell) => cell.link === link);
+  const modes = modesOf(cells, link);
+  const head = ['case', ...modes, 'limit']
+    .map((name) => `<th title="${escape(aboutMode(name))}">${nameParts(name)}</th>`)
+    .join('');
+  const rows = casesOf(cells, link).map((name) => {
+    const own = cells.filter((cell) => cell.case === name);
+    const best = Math.min(...own.map((cell) => cell.totalMs?.median ?? Infinity));
+    const limit = own.find(({ limitMs }) => limitMs !== null);
+    const limitText = `${timeText(limit?.limitMs ?? null)}<small>${bytesText(limit?.limitBytes ?? null)}</small>`;
+    const data = modes.map((mode) =>
+      tableCell(
+        result,
+        own.find((cell) => cell.mode === mode),
+        best,
+      ),
+    );
+    return `<tr><td><b>${name}</b><small>${escape(caseOf(name).about)}</small></td>${data.join('')}<td>${limitText}</td></tr>`;
+  });
+  return `<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>\n${rows.join('\n')}\n</tbody></table></div>
+<p class="notes">In each place: total time, downtime, bytes on the wire; medians, with the smallest and largest as tool tips.
+Below vmferry's figures: total time and bytes divided by the best of QEMU's own modes. Green: the fastest of a case.</p>`;
+}
+
+/** "qemu-multifd-zstd" in two lines, so that many modes fit side by side. */
+function nameParts(name: string): string {
+  const [family = '', ...rest] = name.split('-');
+  return rest.length === 0 ? family : `<small>${escape(family)}</small>${escape(rest.join('-'))}`;
+}
+
+function aboutMode(name: string): string {
+  return name === 'case'
+    ? ''
+    : name === 'limit'
+      ? 'the least that has to be sent, at the rate of the link'
+      : modeOf(name).about;
+}
+
+function tableCell(result: BenchResult, cell: ResultCell | undefined, best: number): string {
+  if (cell === undefined) return '<td></td>';
+  if (cell.totalMs === null) return `<td class="never" title="${escape(cell.reason ?? '')}">${endText(cell)}</td>`;
+  const kind = cell.damage > 0 ? 'damaged' : cell.totalMs.median === best ? 'best' : '';
+  const part = cell.outcome === 'completed' ? '' : `<small>${cell.completed} of ${cell.runs} completed</small>`;
+  const damaged = cell.damage > 0 ? `<small>${cell.damage} words damaged</small>` : '';
+  const title = `total ${rangeText(cell.totalMs)}; downtime ${rangeText(cell.downtimeMs)}; client ${rangeText(cell.clientGapMs)}`;
+  const figures = `${timeText(cell.totalMs)}<small>${timeText(cell.downtimeMs)}</small><small>${bytesText(cell.wireBytes)}</small>`;
+  return `<td class="${kind}" title="${escape(title)}">${figures}${part}${damaged}${ratios(result, cell)}</td>`;
+}
+
+function ratios(result: BenchResult, cell: ResultCell): string {
+  const against = comparisonOf(result, cell)?.against;
+  if (against === undefined) return '';
+  const one = (ratio: number | undefined): string =>
+    ratio === undefined ? '-' : `<span class="ratio${ratio > 1 ? ' behind' : ''}">× ${ratioText(ratio)}</span>`;
+  return `<small>${one(against.totalMs?.ratio.median)}, ${one(against.wireBytes?.ratio.median)}</small>`;
+}
+
+function rangeText(figure: Figure | null): string {
+  return figure === null ? 'unknown' : `${formatMs(figure.min)} to ${formatMs(figure.max)}`;
+}
+
+function scalingSection(result: BenchResult): string {
+  const charts = scalingCharts(result).map((options) => `<figure>${lineChart(options)}</figure>`);
+  return charts.length === 0 ? '' : `<section><h2>Scaling</h2><div class="pair">${charts.join('\n')}</div></section>`;
+}
+
+const howToRead = `<section class="notes"><h2>How to read this</h2><ul>
+<li><b>Total time</b> is from the request until the guest runs at the destination and all of its memory is there. vmferry's contains its checks
+and the start of QEMU at the destination; QEMU's own was started beforehand.</li>
+<li><b>Downtime</b> is what each mover says; the <b>outage seen by a client</b> is measured in the same way for all, at the network.</li>
+<li>A mode that does not end by itself within the time-out is an <b>outcome</b>, no number: it takes no part in ratios. Where none of QEMU's
+modes ends, a case has no ratio.</li>
+<li>The best native mode is chosen <b>per case and figure</b>; downtimes are compared with pre-copies only. Ratios are taken within a run, then
+the median.</li>
+<li>The <b>limit</b> is what has to be sent at least: pages that are neither zero, nor free, nor clean file cache, each once, compressed by
+zstd at level 3, at the rate of the link.</li>
+</ul><p>More in docs/benchmarks.md.</p></section>`;
+
+function dateText({ date, until }: BenchResult): string {
+  const [from, to] = [date, until].map((each) => each.slice(0, 16).replace('T', ' '));
+  return from === to ? `on ${from} UTC` : `from ${from} to ${to} UTC`;
+}
+
+/** For text and attribute values. */
+export function escape(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+}

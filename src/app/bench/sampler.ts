@@ -1,0 +1,244 @@
+/**
+ * One move, watched from outside in the same way whatever makes it (docs/benchmarks.md):
+ *
+ *     start, boot ▸ workload settles ▸ limit (once per case and run) ▸ rate of work before
+ *       ▸ [ move: wire bytes, heartbeats, processes ] ▸ rate of work after ▸ writer checks all its memory ▸ end
+ *
+ * Total time is from the request until the guest runs at the destination and its mover says that all of it is there. What a
+ * mover does afterwards to end the source is in `elapsedMs`, the time between the brackets.
+ */
+import { describeError } from '../../core/base/errors.ts';
+import { switchoverText } from '../../core/model/switchover.ts';
+import { GuestAgentError } from '../../io/qemu/errors.ts';
+import { QmpClient } from '../../io/qemu/qmp-client.ts';
+import type { MoveFigures } from '../lab/comparison.ts';
+import { labStatus } from '../lab/lab.ts';
+import { checkMoved, moveWatched, waitForPass, waitUntilReady } from '../lab/move-watch.ts';
+import type { MovableGuest, Moved, Watched, WatchTools } from '../lab/move-watch.ts';
+import { VmferryGuest } from '../lab/vmferry-migration.ts';
+import { programFailures, socketsBeside, startMoved, startNeighbour, workKindOf } from './bench-guest.ts';
+import type { Accelerator, WorkKind } from './bench-guest.ts';
+import { caseOf } from './cases.ts';
+import type { BenchCase, CaseGuest } from './cases.ts';
+import { readConsole, waitForLines, watchArrivals } from './console-watch.ts';
+import { limitOfGuest } from './guest-limit.ts';
+import { modeOf } from './modes.ts';
+import { benchQemus, ProcessWatch } from './process-watch.ts';
+import type { ProcessFigures } from './process-watch.ts';
+import { hashOf } from './samples.ts';
+import type { GuestWork, Sample } from './samples.ts';
+import type { Step } from './schedule.ts';
+import { workRates } from './work-curve.ts';
+import type { SeenPoint, WorkPoint } from './work-curve.ts';
+
+export type SampleOptions = {
+  readonly accelerator: Accelerator;
+  /** A migration that has not completed by then is given up. */
+  readonly timeoutMs: number;
+  readonly wantsLimit: boolean;
+};
+
+/** A workload's own start (its tables, its memory) is over after so many of its lines: ten a second, or one. */
+const SETTLE_LINES: Readonly<Record<WorkKind, number>> = { writer: 20, program: 4 };
+const LINES_TIMEOUT_MS = 30_000;
+/** At least two lines, so that one is seen soon after it was written. */
+const ARRIVALS_MS: Readonly<Record<WorkKind, number>> = { writer: 600, program: 2500 };
+/** The rate after the move is that of at least so many lines. */
+const AFTER_LINES: Readonly<Record<WorkKind, number>> = { writer: 40, program: 4 };
+
+/** Throws what starting and watching guests throws; a move that does not complete is a sample. */
+export async function takeSample(step: Step, tools: WatchTools, options: SampleOptions): Promise<Sample> {
+  const startedAt = new Date().toISOString();
+  const beginMs = performance.now();
+  const benchCase = caseOf(step.case);
+  const neighbour =
+    benchCase.neighbour === undefined ? null : await startNeighbour(benchCase.neighbour, tools, options.accelerator);
+  try {
+    const guest = await startMoved(benchCase, modeOf(step.mode), tools, options);
+    try {
+      const seen = await new Watch(benchCase, guest, neighbour, tools).run(options);
+      return { ...step, ...seen, definition: definitionOf(step), startedAt, tookMs: performance.now() - beginMs };
+    } finally {
+      await guest.stop();
+    }
+  } finally {
+    await neighbour?.stop();
+  }
+}
+
+type Seen = Omit<Sample, keyof Step | 'definition' | 'startedAt' | 'tookMs'>;
+/** Of one guest at one place. */
+type Lines = { readonly all: readonly WorkPoint[]; readonly seen: readonly SeenPoint[] };
+type Timed = {
+  readonly startMs: number;
+  readonly endMs: number;
+  /** Of the request, milliseconds since 1970. */
+  readonly requestedAt: number;
+  readonly processes: ProcessFigures;
+};
+
+class Watch {
+  readonly #case: BenchCase;
+  readonly #guest: MovableGuest;
+  readonly #neighbour: MovableGuest | null;
+  readonly #tools: WatchTools;
+  #timed: Timed | null = null;
+
+  constructor(benchCase: BenchCase, guest: MovableGuest, neighbour: MovableGuest | null, tools: WatchTools) {
+    this.#case = benchCase;
+    this.#guest = guest;
+    this.#neighbour = neighbour;
+    this.#tools = tools;
+  }
+
+  async run({ wantsLimit }: SampleOptions): Promise<Seen> {
+    const pages = await this.#settle();
+    const limitBytes = wantsLimit ? await this.#limit() : null;
+    // What the limit takes is not the machine's own noise.
+    await this.#tools.heartbeats.take();
+    const { guest: own, neighbour: other } = this.#case;
+    const [before, beside] = await Promise.all([this.#lines(this.#guest, own), this.#lines(this.#neighbour, other)]);
+    const moved = await moveWatched(this.#timedGuest(), 'b', this.#tools);
+    const timed = this.#timed;
+    const isThere = moved.outcome === 'completed';
+    const watched: (Partial<Watched> & Moved) | Watched = isThere
+      ? await checkMoved(this.#guest, pages, moved, this.#tools)
+      : moved;
+    const [after, besideAfter] = isThere
+      ? await Promise.all([
+          this.#lines(this.#guest, own, AFTER_LINES[workKindOf(own)]),
+          this.#lines(this.#neighbour, other),
+        ])
+      : [null, null];
+    const { outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs } = moved;
+    const failures = programFailures(readConsole(await this.#guest.consoleFile()));
+    return {
+      ...{ outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs: finite(furtherMs) },
+      switchover: this.#switchover(),
+      totalMs: isThere && timed !== null ? this.#totalMs(moved, timed) : null,
+      elapsedMs: isThere && timed !== null ? timed.endMs - timed.startMs : null,
+      downtimeMs: isThere ? moved.downtimeMs : null,
+      clientGapMs: watched.longestGapMs ?? null,
+      cpu: timed && { source: timed.processes.a.cpu, destination: timed.processes.b.cpu },
+      peak: timed && { source: timed.processes.a.peak, destination: timed.processes.b.peak },
+      work: timed && rates(before, after, timed),
+      neighbourWork: timed && rates(beside, besideAfter, timed),
+      limitBytes,
+      damage: (watched.corruptedWords ?? 0) + failures,
+    };
+  }
+
+  /** Returns the pages of its writer, which has gone through them once; its programs are under way. */
+  async #settle(): Promise<number> {
+    const pages = await waitUntilReady(this.#guest, this.#tools);
+    if (this.#neighbour !== null) await waitUntilReady(this.#neighbour, this.#tools);
+    await this.#tools.heartbeats.take();
+    await waitForPass(this.#guest, pages, this.#tools);
+    const { guest, works } = this.#case;
+    const kind = workKindOf(guest);
+    if (!works) return pages;
+    const wait = { lines: SETTLE_LINES[kind], timeoutMs: LINES_TIMEOUT_MS, signal: this.#tools.signal };
+    await waitForLines(await this.#guest.consoleFile(), kind, wait);
+    return pages;
+  }
+
+  /** Null when the guest agent of a busy guest does not answer: it is tried again before the next move of this case and run. */
+  async #limit(): Promise<number | null> {
+    const consoleFile = await this.#guest.consoleFile();
+    const { monitor, qga } = socketsBeside(consoleFile);
+    const [pid] = benchQemus(monitor);
+    if (pid === undefined) return null;
+    const qmp = await QmpClient.connect({ socketPath: monitor, vm: 'guest' });
+    try {
+      return (await limitOfGuest({ qmp, pid, qgaPath: qga, vm: 'guest' })).bytes;
+    } catch (error) {
+      if (error instanceof GuestAgentError) return null;
+      throw error;
+    } finally {
+      qmp.close();
+    }
+  }
+
+  #totalMs({ totalMs, furtherMs }: Moved, { requestedAt }: Timed): number | null {
+    if (!(this.#guest instanceof VmferryGuest)) return furtherMs['untilDestinationRuns'] ?? totalMs;
+    const { report } = this.#guest;
+    return report && Math.max(0, Date.parse(report.startedAt) - requestedAt) + report.totalMs;
+  }
+
+  #switchover(): string | null {
+    const report = this.#guest instanceof VmferryGuest ? this.#guest.report : null;
+    return report?.switchover ? switchoverText(report.switchover) : null;
+  }
+
+  #timedGuest(): MovableGuest {
+    const guest = this.#guest;
+    return {
+      consoleFile: async () => await guest.consoleFile(),
+      stop: async () => await guest.stop(),
+      move: async (to): Promise<MoveFigures> => {
+        const { hosts } = await labStatus(this.#tools.plan.name);
+        const processes = new ProcessWatch(this.#tools.plan, {
+          a: hosts[0]?.agentPid ?? null,
+          b: hosts[1]?.agentPid ?? null,
+        });
+        const [startMs, requestedAt] = [performance.now(), Date.now()];
+        try {
+          return await guest.move(to);
+        } finally {
+          this.#timed = { startMs, endMs: performance.now(), requestedAt, processes: processes.stop() };
+        }
+      },
+    };
+  }
+
+  /** What a guest has done until now, of which the last lines were seen arriving. */
+  async #lines(guest: MovableGuest | null, of: CaseGuest | undefined, atLeast = 0): Promise<Lines | null> {
+    if (guest === null || of === undefined || !this.#case.works) return null;
+    const { signal } = this.#tools;
+    const kind = workKindOf(of);
+    const file = await guest.consoleFile();
+    const seen = await watchArrivals(file, kind, ARRIVALS_MS[kind], signal);
+    const all = await waitForLines(file, kind, { lines: atLeast, timeoutMs: LINES_TIMEOUT_MS, signal });
+    return { all, seen };
+  }
+}
+
+function rates(before: Lines | null, after: Lines | null, { startMs, endMs }: Timed): GuestWork | null {
+  if (before === null) return null;
+  const there = { after: after?.all ?? [], afterSeen: after?.seen ?? [] };
+  return workRates({ before: before.all, beforeSeen: before.seen, ...there, startMs, endMs });
+}
+
+/** JSON has no NaN. */
+function finite(values: Readonly<Record<string, number>>): Record<string, number | null> {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [name, Number.isFinite(value) ? value : null]),
+  );
+}
+
+/** Of the case and the mode as they are now. */
+export function definitionOf(step: Step): string {
+  return hashOf([caseOf(step.case), modeOf(step.mode)]);
+}
+
+/** A sample of a move that the bench itself could not make. */
+export function failedSample(step: Step, error: unknown, tookMs: number): Sample {
+  const nothing = { totalMs: null, downtimeMs: null, clientGapMs: null, quietGapMs: null, wireBytes: null, cpu: null };
+  return {
+    ...step,
+    ...nothing,
+    definition: definitionOf(step),
+    ...{ startedAt: new Date().toISOString(), tookMs, outcome: 'error', reason: describeError(error) },
+    ...{
+      switchover: null,
+      elapsedMs: null,
+      qemuVersion: '',
+      peak: null,
+      work: null,
+      neighbourWork: null,
+      limitBytes: null,
+      damage: 0,
+      furtherMs: {},
+    },
+  };
+}
