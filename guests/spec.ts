@@ -36,6 +36,16 @@ export type GuestOptions = {
   readonly churn?: { readonly set: string; readonly disk?: DiskInput };
   /** Programs that work until the guest ends and tell once a second how much they did, each a word like `dhrystone` or `mg,64M`. */
   readonly programs?: readonly string[];
+  /** The program `mailfiles` with its files on that disk (in memory without one): docs/workloads.md. */
+  readonly mail?: {
+    readonly disk?: DiskInput;
+    /** Default 500. */
+    readonly files?: number;
+    /** Transactions per second; 0, the default, is as many as there can be. */
+    readonly rate?: number;
+    /** The rate from some time on. */
+    readonly change?: { readonly afterSeconds: number; readonly rate: number };
+  };
   /** The guest agent is not started, never answers, or may not open files. */
   readonly agent?: 'off' | 'stopped' | 'forbidden';
   /** Further words of the kernel command line, like `init_on_free=1`. */
@@ -61,7 +71,14 @@ export function guestSpec(options: GuestOptions): VmSpecInput {
     words.push(`vmferry.filelog=${deviceOf(disks.length)},${options.fileLog.recordsPerS ?? 100}`);
     disks.push(options.fileLog.disk);
   }
-  const { writer, churn } = options;
+  const { writer, churn, mail } = options;
+  if (mail !== undefined) {
+    const { disk, files = 500, rate = 0, change } = mail;
+    const parts = [disk === undefined ? 'tmpfs' : deviceOf(disks.length), files, rate];
+    if (change !== undefined) parts.push(change.afterSeconds, change.rate);
+    words.push(`vmferry.run=mailfiles,${parts.join(',')}`);
+    if (disk !== undefined) disks.push(disk);
+  }
   if (churn !== undefined) {
     words.push(`vmferry.churn=${churn.set}${churn.disk === undefined ? '' : `,${deviceOf(disks.length)}`}`);
     if (churn.disk !== undefined) disks.push(churn.disk);
