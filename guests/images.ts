@@ -92,10 +92,12 @@ function build(folder: string): void {
   else renameSync(work, folder);
 }
 
-/** Images of other recipes and builds that were interrupted; what is younger than a day may still be in use. */
+/** Images of other recipes and builds that were interrupted; what is younger than a day may still be in use. The Debian
+ * image (debian/image.ts) is not of this recipe. */
 function removeOld(guests: string): void {
   const day = 24 * 3600 * 1000;
   for (const old of globSync(join(guests, '*'))) {
+    if (basename(old).startsWith('debian-')) continue;
     if (Date.now() - statSync(old).mtimeMs > day) rmSync(old, { recursive: true });
   }
 }

@@ -3,6 +3,7 @@
  */
 import type { z } from 'zod';
 import type { vmSpecSchema } from '../src/core/model/vm.ts';
+import { ensureDebianImage } from './debian/image.ts';
 import { ensureGuestImages } from './images.ts';
 
 /** A spec as an owner writes it: fields with defaults may be left out. */
@@ -12,6 +13,11 @@ type NetworkInput = NonNullable<VmSpecInput['networks']>[number];
 
 export type GuestOptions = {
   readonly name: string;
+  /**
+   * `debian` adds a disk with real servers and tools, which `programs` may then name: compile, video, nginx, redis. That image
+   * is built when it is first asked for (docs/workloads.md).
+   */
+  readonly image?: 'small' | 'debian';
   /** Default `1G`. */
   readonly memory?: string;
   readonly vcpus?: number;
@@ -72,6 +78,10 @@ export function guestSpec(options: GuestOptions): VmSpecInput {
     disks.push(options.fileLog.disk);
   }
   const { writer, churn, mail } = options;
+  if (options.image === 'debian') {
+    words.push(`vmferry.root=${deviceOf(disks.length)}`);
+    disks.push({ source: ensureDebianImage(), readOnly: true });
+  }
   if (mail !== undefined) {
     const { disk, files = 500, rate = 0, change } = mail;
     const parts = [disk === undefined ? 'tmpfs' : deviceOf(disks.length), files, rate];

@@ -3,7 +3,7 @@
  *
  *     node bin/with-node24 scripts/workload-figures.ts [--vcpus 1] [--memory 1G] [--samples 8] WORD...
  *
- * A word is a program as in `GuestOptions.programs`, like `mg,64M`; `mailfiles` has its files in memory. The dirty rate is
+ * A word is a program as in `GuestOptions.programs`, like `mg,64M` or `compile`; `mailfiles` has its files in memory. The dirty rate is
  * QEMU's own (calc-dirty-rate, hashes of sampled pages over 1 s): pages whose content differs after a second, per second.
  * Needs what `npm run setup` brings, and root.
  */
@@ -21,6 +21,7 @@ const SAMPLED_PAGES = 4096;
 const PAGES_PER_MB = 2 ** 20 / 4096;
 const SETTLE_MS = 2000;
 const POLL_MS = 50;
+const debianPrograms = ['compile', 'video', 'nginx', 'redis'];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -56,6 +57,7 @@ async function measure(lab: LabHosts, word: string): Promise<Figures> {
     memory: values.memory,
     vcpus: Number(values.vcpus),
     qemuArguments: [...secondMonitor],
+    ...(debianPrograms.includes(program) && { image: 'debian' as const }),
     ...(program === 'idle' ? {} : program === 'mailfiles' ? { mail: {} } : { programs: [word] }),
   };
   const guest = await lab.startGuest('a', options);
