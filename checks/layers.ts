@@ -29,6 +29,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'app/client': ['core/base', 'core/model', 'core/api'],
   'app/agent': [...core, 'core/machine', 'core/api', ...io, 'app/ferry', 'app/client'],
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],
+  'app/load': ['core/base', 'app/lab'],
   'app/cli': [
     'core/base',
     'core/model',
@@ -57,7 +58,7 @@ export const packages: Readonly<Record<string, readonly string[]>> = {
   ],
   yaml: ['app/agent', 'app/cli', 'app/lab'],
   fastify: ['app/agent'],
-  undici: ['app/client'],
+  undici: ['app/client', 'app/load'],
   pino: ['io/log'],
   commander: ['app/cli'],
   '@peculiar/x509': ['io/link'],

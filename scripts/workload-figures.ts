@@ -65,6 +65,7 @@ async function measure(lab: LabHosts, word: string): Promise<Figures> {
   const rates: number[] = [];
   for (let sample = 0; sample < Number(values.samples); sample++) rates.push(await dirtyPagesPerS(lab, guest.name));
   const lines = parseWorkLines(guest.text());
+  for (const [said] of guest.text().matchAll(/^(BAD|RUN) .*$/gm)) console.error(said);
   const [first, last] = [lines[0], lines.at(-1)];
   await lab.ok('a', 'vm', 'stop', guest.name, '--force');
   const seconds = first === undefined || last === undefined ? Number.NaN : (last.guestMs - first.guestMs) / 1000;

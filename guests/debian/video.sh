@@ -7,7 +7,7 @@ while true; do
   ffmpeg -nostdin -v error -flush_packets 1 -i "$share/clip.mp4" -f framemd5 - < /dev/null
   echo "# end $?"
 done | awk -v wanted="$share/clip.framemd5" '
-  BEGIN { while ((getline line < wanted) > 0) if (line !~ /^#/) hashes[frames++] = line }
+  BEGIN { frame = 0; while ((getline line < wanted) > 0) if (line !~ /^#/) hashes[frames++] = line }
   /^# end/ {
     if ($3 != 0 || frame != frames) print "!pass ended with " $3 " after " frame " of " frames " frames"
     frame = 0
