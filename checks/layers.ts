@@ -31,6 +31,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],
   // Of what lies outside of src it may use one file: the recipes of guests.
   'app/bench': ['core/base', 'core/model', 'io/hoststat', 'io/qemu', 'app/lab', 'guests/spec.ts'],
+  'app/load': ['core/base', 'app/lab'],
   'app/cli': [
     'core/base',
     'core/model',
@@ -61,7 +62,7 @@ export const packages: Readonly<Record<string, readonly string[]>> = {
   ],
   yaml: ['app/agent', 'app/cli', 'app/lab'],
   fastify: ['app/agent'],
-  undici: ['app/client'],
+  undici: ['app/client', 'app/load'],
   pino: ['io/log'],
   commander: ['app/cli'],
   '@peculiar/x509': ['io/link'],

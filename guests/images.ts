@@ -30,7 +30,7 @@ export type GuestImages = {
   readonly initrd: string;
   /** ext4 image (raw) with `dataFileBytes` of files that compress about 2:1. Open it read-only: all guests share it. */
   readonly dataDisk: string;
-  /** Static host programs of the same sources: `filelog check FILE` checks a log that a guest wrote. */
+  /** Static host programs of the same sources: `filelog check FILE` checks a log that a guest wrote; `work` is below. */
   readonly programs: string;
 };
 
@@ -39,6 +39,9 @@ const here = import.meta.dirname;
 const cache = resolve(here, '..', '.cache');
 const guestPrograms = ['writer', 'filelog', 'tcpecho', 'heartbeat', 'fillcache', 'churn'];
 const hostPrograms = ['makefiles', 'filelog'];
+/** The programs that tell how much they did (docs/workloads.md): one file, `work`, under many names. */
+const workPrograms = 'dhrystone linpack livermore mg is sp bt memhold mailfiles tally'.split(' ');
+const workSources = ['work', 'sweeps', ...workPrograms];
 
 export function guestImagesAreThere(): boolean {
   return existsSync(imageFolder());
@@ -89,10 +92,12 @@ function build(folder: string): void {
   else renameSync(work, folder);
 }
 
-/** Images of other recipes and builds that were interrupted; what is younger than a day may still be in use. */
+/** Images of other recipes and builds that were interrupted; what is younger than a day may still be in use. The Debian
+ * image (debian/image.ts) is not of this recipe. */
 function removeOld(guests: string): void {
   const day = 24 * 3600 * 1000;
   for (const old of globSync(join(guests, '*'))) {
+    if (basename(old).startsWith('debian-')) continue;
     if (Date.now() - statSync(old).mtimeMs > day) rmSync(old, { recursive: true });
   }
 }
@@ -108,6 +113,9 @@ function compile(work: string): void {
       run('gcc', ['-std=gnu11', '-O2', '-Wall', '-static', '-o', join(work, folder, name), source]);
     }
   }
+  const sources = workSources.map((name) => join(here, 'programs', `${name}.c`));
+  const options = ['-std=gnu11', '-O2', '-Wall', '-fopenmp', '-static', '-s'];
+  run('gcc', [...options, '-o', join(work, 'programs/work'), ...sources, '-lm']);
 }
 
 function writeKernel(work: string): void {
@@ -126,6 +134,8 @@ function writeInitrd(work: string): void {
   archive.file('bin/busybox', readFileSync('/usr/bin/busybox'));
   archive.link('bin/sh', 'busybox');
   for (const name of guestPrograms) archive.file(`bin/${name}`, readFileSync(join(work, 'guest-programs', name)));
+  archive.file('bin/work', readFileSync(join(work, 'programs/work')));
+  for (const name of workPrograms) archive.link(`bin/${name}`, 'work');
   const agent = join(work, 'packages/usr/sbin/qemu-ga');
   archive.file('bin/qemu-ga', readFileSync(agent));
   addLibraries(archive, agent);

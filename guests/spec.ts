@@ -3,6 +3,7 @@
  */
 import type { z } from 'zod';
 import type { vmSpecSchema } from '../src/core/model/vm.ts';
+import { ensureDebianImage } from './debian/image.ts';
 import { ensureGuestImages } from './images.ts';
 
 /** A spec as an owner writes it: fields with defaults may be left out. */
@@ -12,6 +13,11 @@ type NetworkInput = NonNullable<VmSpecInput['networks']>[number];
 
 export type GuestOptions = {
   readonly name: string;
+  /**
+   * `debian` adds a disk with real servers and tools, which `programs` may then name: compile, video, nginx, redis. That image
+   * is built when it is first asked for (docs/workloads.md).
+   */
+  readonly image?: 'small' | 'debian';
   /** Default `1G`. */
   readonly memory?: string;
   readonly vcpus?: number;
@@ -36,6 +42,16 @@ export type GuestOptions = {
   readonly churn?: { readonly set: string; readonly disk?: DiskInput };
   /** Programs that work until the guest ends and tell once a second how much they did, each a word like `dhrystone` or `mg,64M`. */
   readonly programs?: readonly string[];
+  /** The program `mailfiles` with its files on that disk (in memory without one): docs/workloads.md. */
+  readonly mail?: {
+    readonly disk?: DiskInput;
+    /** Default 500. */
+    readonly files?: number;
+    /** Transactions per second; 0, the default, is as many as there can be. */
+    readonly rate?: number;
+    /** The rate from some time on. */
+    readonly change?: { readonly afterSeconds: number; readonly rate: number };
+  };
   /** The guest agent is not started, never answers, or may not open files. */
   readonly agent?: 'off' | 'stopped' | 'forbidden';
   /** Further words of the kernel command line, like `init_on_free=1`. */
@@ -61,7 +77,18 @@ export function guestSpec(options: GuestOptions): VmSpecInput {
     words.push(`vmferry.filelog=${deviceOf(disks.length)},${options.fileLog.recordsPerS ?? 100}`);
     disks.push(options.fileLog.disk);
   }
-  const { writer, churn } = options;
+  const { writer, churn, mail } = options;
+  if (options.image === 'debian') {
+    words.push(`vmferry.root=${deviceOf(disks.length)}`);
+    disks.push({ source: ensureDebianImage(), readOnly: true });
+  }
+  if (mail !== undefined) {
+    const { disk, files = 500, rate = 0, change } = mail;
+    const parts = [disk === undefined ? 'tmpfs' : deviceOf(disks.length), files, rate];
+    if (change !== undefined) parts.push(change.afterSeconds, change.rate);
+    words.push(`vmferry.run=mailfiles,${parts.join(',')}`);
+    if (disk !== undefined) disks.push(disk);
+  }
   if (churn !== undefined) {
     words.push(`vmferry.churn=${churn.set}${churn.disk === undefined ? '' : `,${deviceOf(disks.length)}`}`);
     if (churn.disk !== undefined) disks.push(churn.disk);

@@ -31,14 +31,43 @@ export class PrivateApt {
   download(suite: string, packages: readonly string[]): string[] {
     this.#update();
     const folder = this.#emptyFolder('downloads');
-    run(
-      'sh',
-      ['-c', 'cd "$1" && shift && exec "$@"', 'sh', folder, 'apt-get', ...this.#options(), '-qq', '-t', suite].concat(
-        'download',
-        packages,
-      ),
-    );
+    this.#runIn(folder, ['-qq', '-t', suite, 'download', ...packages]);
     return debFiles(folder);
+  }
+
+  /**
+   * Downloads packages with all of their dependencies, as if nothing were installed, but for those that match `leftOut`;
+   * returns the `.deb` files.
+   */
+  downloadClosure(packages: readonly string[], leftOut: RegExp): string[] {
+    this.#update();
+    const folder = this.#emptyFolder('closure');
+    const nothing = join(folder, 'status');
+    writeFileSync(nothing, '');
+    const options = ['-o', `Dir::State::status=${nothing}`, '-qq', '-s', '--no-install-recommends', 'install'];
+    const plan = run('apt-get', [...this.#options(), ...options, ...packages]);
+    const wanted = Array.from(plan.matchAll(/^Inst (\S+) \((\S+) /gm), ([, name, version]) => ({ name, version }))
+      .filter(({ name = '' }) => !leftOut.test(name))
+      .map(({ name, version }) => `${name}=${version}`);
+    if (wanted.length === 0) throw new SetupError(`apt has no plan to install ${packages.join(' ')}:\n${plan}`);
+    this.#runIn(folder, ['-qq', 'download', ...wanted]);
+    return debFiles(folder);
+  }
+
+  /** Downloads the files of a source package of `suite`; returns their paths. */
+  downloadSource(suite: string, name: string): string[] {
+    this.#update();
+    const folder = this.#emptyFolder('source');
+    const main = configuredArchives(this.#release.codename).filter((archive) => archive.suites.includes(suite));
+    const sources = sourcesOf(this.#release.codename, main, 'deb-src');
+    writeFileSync(join(folder, 'debian.sources'), sources);
+    mkdirSync(join(folder, 'lists', 'partial'), { recursive: true });
+    const own = [`Dir::Etc::sourcelist=${folder}/debian.sources`, `Dir::State::lists=${folder}/lists`];
+    const options = own.flatMap((setting) => ['-o', setting]);
+    this.#aptGet([...options, '-qq', 'update']);
+    this.#runIn(folder, [...options, '-qq', 'source', '--download-only', name]);
+    rmSync(join(folder, 'lists'), { recursive: true });
+    return readdirSync(folder).map((file) => join(folder, file));
   }
 
   /** The package that a meta-package of the release depends on, for example the current kernel image. */
@@ -87,6 +116,11 @@ export class PrivateApt {
     run('apt-get', [...this.#options(), ...argv]);
   }
 
+  /** apt-get downloads to where it is started. */
+  #runIn(folder: string, argv: readonly string[]): void {
+    run('sh', ['-c', 'cd "$1" && shift && exec "$@"', 'sh', folder, 'apt-get', ...this.#options(), ...argv]);
+  }
+
   #emptyFolder(name: string): string {
     const folder = join(this.#folder, name);
     rmSync(folder, { recursive: true, force: true });
@@ -96,7 +130,7 @@ export class PrivateApt {
 }
 
 /** The sources file: the configured archives, and the backports suite on the one that has the release itself. */
-export function sourcesOf(codename: string, archives: readonly Archive[]): string {
+export function sourcesOf(codename: string, archives: readonly Archive[], type: 'deb' | 'deb-src' = 'deb'): string {
   const main = archives.find((archive) => archive.suites.includes(codename));
   if (main === undefined) {
     throw new SetupError(
@@ -107,7 +141,7 @@ export function sourcesOf(codename: string, archives: readonly Archive[]): strin
     .map((archive) => {
       const suites = new Set(archive === main ? [...archive.suites, `${codename}-backports`] : archive.suites);
       const signed = archive.signedBy === null ? '' : `Signed-By: ${archive.signedBy}\n`;
-      return `Types: deb\nURIs: ${archive.uris}\nSuites: ${[...suites].join(' ')}\nComponents: main\n${signed}`;
+      return `Types: ${type}\nURIs: ${archive.uris}\nSuites: ${[...suites].join(' ')}\nComponents: main\n${signed}`;
     })
     .join('\n');
 }
