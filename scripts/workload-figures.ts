@@ -12,6 +12,8 @@ import { parseArgs } from 'node:util';
 import { parseWorkLines } from '../guests/spec.ts';
 import type { GuestOptions } from '../guests/spec.ts';
 import { median } from '../src/app/lab/comparison.ts';
+import { planLab } from '../src/app/lab/plan.ts';
+import { startRedisLoad, startWebLoad } from '../src/app/load/load-process.ts';
 import { parseSizeBytes } from '../src/core/model/units.ts';
 import { LabHosts } from '../test/support/lab-hosts.ts';
 import { askQemu, secondMonitor } from '../test/support/outside-view.ts';
@@ -21,6 +23,12 @@ const SAMPLED_PAGES = 4096;
 const PAGES_PER_MB = 2 ** 20 / 4096;
 const SETTLE_MS = 2000;
 const POLL_MS = 50;
+/** Loaded from host a, at full speed. */
+const servers: Readonly<Record<string, typeof startWebLoad | typeof startRedisLoad>> = {
+  nginx: startWebLoad,
+  redis: startRedisLoad,
+};
+let guests = 0;
 const debianPrograms = ['compile', 'video', 'nginx', 'redis'];
 
 const { values, positionals } = parseArgs({
@@ -52,18 +60,22 @@ async function dirtyPagesPerS(lab: LabHosts, vm: string): Promise<number> {
 
 async function measure(lab: LabHosts, word: string): Promise<Figures> {
   const [program = ''] = word.split(',');
+  const address = (await lab.address('a')).replace(/\d+$/, String(10 + ++guests));
   const options: GuestOptions = {
     name: 'figures',
     memory: values.memory,
     vcpus: Number(values.vcpus),
     qemuArguments: [...secondMonitor],
     ...(debianPrograms.includes(program) && { image: 'debian' as const }),
+    ...(program in servers && { networks: [{ type: 'tap', bridge: 'br0' }], address: `${address}/24` }),
     ...(program === 'idle' ? {} : program === 'mailfiles' ? { mail: {} } : { programs: [word] }),
   };
   const guest = await lab.startGuest('a', options);
+  const load = await servers[program]?.(planLab(lab.name).hosts[0], { address });
   await sleep(SETTLE_MS);
   const rates: number[] = [];
   for (let sample = 0; sample < Number(values.samples); sample++) rates.push(await dirtyPagesPerS(lab, guest.name));
+  if (load !== undefined) console.error(JSON.stringify(await load.finish()));
   const lines = parseWorkLines(guest.text());
   for (const [said] of guest.text().matchAll(/^(BAD|RUN) .*$/gm)) console.error(said);
   const [first, last] = [lines[0], lines.at(-1)];
@@ -84,7 +96,9 @@ try {
   for (const word of positionals) {
     const found = await measure(lab, word);
     const range = `${found.dirtyPagesPerS?.toFixed(0)} (${found.minPagesPerS} to ${found.maxPagesPerS})`;
-    console.log(`| ${found.word} | ${range} | ${found.workPerS.toFixed(0)} | ${found.failures} |`);
+    console.log(
+      `| ${found.word} | ${range} | ${found.workPerS.toFixed(found.workPerS < 10 ? 1 : 0)} | ${found.failures} |`,
+    );
   }
 } finally {
   await lab.down();

@@ -8,6 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
   cpSync,
   existsSync,
   globSync,
@@ -45,10 +46,6 @@ export function ensureDebianImage(): string {
   return join(folder, 'root.ext4');
 }
 
-export function debianImageIsThere(): boolean {
-  return existsSync(join(cache, 'guests', `debian-${hashOfSources()}`));
-}
-
 function hashOfSources(): string {
   const hash = createHash('sha256');
   for (const source of globSync('**/*', { cwd: here }).sort()) {
@@ -76,6 +73,7 @@ function build(folder: string): void {
   const bytes = Number(run('du', ['-s', '--apparent-size', '-B1', root]).split('\t')[0]);
   formatDisk(join(work, 'root.ext4'), Math.ceil((bytes * 1.2) / 2 ** 20) * 2 ** 20, ['-O', '^has_journal', '-d', root]);
   rmSync(root, { recursive: true });
+  chmodSync(work, 0o755);
   // Another process may have built the same meanwhile: then that one stays.
   if (existsSync(folder)) rmSync(work, { recursive: true });
   else renameSync(work, folder);

@@ -29,7 +29,7 @@ const latencies = new LatencyHistogram();
 const clock = new LoadClock(Number(commandsPerS));
 const counts = { writes: 0, reads: 0, wrongAnswers: 0, lostConnections: 0 };
 let ready = false;
-let ended = false;
+const end = new AbortController();
 
 type Key = { readonly name: string; sent: number; acknowledged: number };
 
@@ -82,7 +82,7 @@ class KeyWriter {
   }
 
   async run(): Promise<void> {
-    for (let turn = 0; !ended; turn++) {
+    for (let turn = 0; !end.signal.aborted; turn++) {
       const waitMs = clock.waitMs();
       if (waitMs >= 1) await sleep(waitMs);
       const sentMs = performance.now();
@@ -161,7 +161,7 @@ const running = Promise.all(writers.map(async (writer) => await writer.run()));
 
 async function finish(): Promise<RedisReport> {
   const report = take(null);
-  ended = true;
+  end.abort();
   await running;
   const all = await Promise.all(writers.map(async (writer) => await writer.readBack()));
   const sum = (of: 'keys' | 'lostWrites'): number => all.reduce((total, one) => total + one[of], 0);

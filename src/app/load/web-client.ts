@@ -24,7 +24,7 @@ const latencies = new LatencyHistogram();
 const clock = new LoadClock(Number(requestsPerS));
 const counts = { requests: 0, failedRequests: 0, lostConnections: 0 };
 let ready = false;
-let ended = false;
+const end = new AbortController();
 
 async function ask(client: Client, path: string): Promise<boolean> {
   const { statusCode, body } = await client.request({ method: 'GET', path });
@@ -40,15 +40,15 @@ async function keepAsking(connection: number): Promise<void> {
   // The server closes a connection after 300 s without a request: never here.
   const client = new Client(`http://${address}:${port}`, { ...timeouts, pipelining: 1, keepAliveTimeout: 200_000 });
   client.on('disconnect', () => {
-    if (!ended) counts.lostConnections++;
+    if (!end.signal.aborted) counts.lostConnections++;
   });
-  for (let turn = connection; !ended; turn++) {
+  for (let turn = connection; !end.signal.aborted; turn++) {
     const waitMs = clock.waitMs();
     if (waitMs >= 1) await sleep(waitMs);
     const sentMs = performance.now();
     const sound = await ask(client, paths[turn % paths.length]!).catch(() => false);
     // The last one is cut off where the load ends in the middle of it.
-    if (ended) return void client.destroy();
+    if (end.signal.aborted) return void client.destroy();
     if (!sound) {
       counts.failedRequests++;
       await sleep(PAUSE_MS);
@@ -71,7 +71,7 @@ function take(): WebReport {
 setPriority(-10);
 process.on('message', (question: LoadQuestion) => {
   process.send?.(take());
-  if (question === 'finish') ended = true;
+  if (question === 'finish') end.abort();
 });
 process.on('disconnect', () => process.exit(0));
 // Ctrl-C reaches the whole group of processes; this one ends with its parent.
