@@ -145,6 +145,7 @@ class Bench {
     const what = `run ${sample.run} ${sample.link} ${sample.case.padEnd(10)} ${sample.mode.padEnd(18)}`;
     const rest = remaining.length === 0 ? '' : `  (${formatMs(toGo)} to go)`;
     this.#options.say(`${place} ${what} ${figuresOf(sample)}${rest}`);
+    if (sample.limitProblem !== null) this.#options.say(`  its limit is not known: ${sample.limitProblem}`);
   }
 }
 

@@ -144,7 +144,7 @@ export function scalingCharts({ cells }: BenchResult): LineOptions[] {
   const charts: readonly (LineFigure & { readonly title: string; readonly xName: string })[] = [
     {
       title: 'Total time by memory',
-      xName: 'GiB of memory, half of it full',
+      xName: 'GiB of memory, three eighths of it full',
       x: scaled('memory'),
       name: byMode,
       ...seconds,

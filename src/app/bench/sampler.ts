@@ -67,6 +67,7 @@ export async function takeSample(step: Step, tools: WatchTools, options: SampleO
 }
 
 type Seen = Omit<Sample, keyof Step | 'definition' | 'startedAt' | 'tookMs'>;
+type FoundLimit = Pick<Sample, 'limitBytes' | 'limitProblem'>;
 /** Of one guest at one place. */
 type Lines = { readonly all: readonly WorkPoint[]; readonly seen: readonly SeenPoint[] };
 type Timed = {
@@ -93,7 +94,7 @@ class Watch {
 
   async run({ wantsLimit }: SampleOptions): Promise<Seen> {
     const pages = await this.#settle();
-    const limitBytes = wantsLimit ? await this.#limit() : null;
+    const limit = wantsLimit ? await this.#limit() : { limitBytes: null, limitProblem: null };
     // What the limit takes is not the machine's own noise.
     await this.#tools.heartbeats.take();
     const { guest: own, neighbour: other } = this.#case;
@@ -123,7 +124,7 @@ class Watch {
       peak: timed && { source: timed.processes.a.peak, destination: timed.processes.b.peak },
       work: timed && rates(before, after, timed),
       neighbourWork: timed && rates(beside, besideAfter, timed),
-      limitBytes,
+      ...limit,
       damage: (watched.corruptedWords ?? 0) + failures,
     };
   }
@@ -142,17 +143,17 @@ class Watch {
     return pages;
   }
 
-  /** Null when the guest agent of a busy guest does not answer: it is tried again before the next move of this case and run. */
-  async #limit(): Promise<number | null> {
-    const consoleFile = await this.#guest.consoleFile();
-    const { monitor, qga } = socketsBeside(consoleFile);
+  /** A guest agent that does not answer is no failure of the move: it is asked again before the next one of this case and run. */
+  async #limit(): Promise<FoundLimit> {
+    const { monitor, qga } = socketsBeside(await this.#guest.consoleFile());
     const [pid] = benchQemus(monitor);
-    if (pid === undefined) return null;
+    if (pid === undefined) return { limitBytes: null, limitProblem: 'its QEMU was not found' };
     const qmp = await QmpClient.connect({ socketPath: monitor, vm: 'guest' });
     try {
-      return (await limitOfGuest({ qmp, pid, qgaPath: qga, vm: 'guest' })).bytes;
+      const { bytes } = await limitOfGuest({ qmp, pid, qgaPath: qga, vm: 'guest' });
+      return { limitBytes: bytes, limitProblem: null };
     } catch (error) {
-      if (error instanceof GuestAgentError) return null;
+      if (error instanceof GuestAgentError) return { limitBytes: null, limitProblem: describeError(error) };
       throw error;
     } finally {
       qmp.close();

@@ -61,6 +61,8 @@ export const sampleSchema = z.object({
   neighbourWork: workSchema.nullable(),
   /** Bytes of what had to be sent at least (limit.ts); null where it was not measured. */
   limitBytes: figure,
+  /** Why not, where it was tried. */
+  limitProblem: z.string().nullable(),
   /** Words that the guest's writer found damaged, and results that its programs found wrong. */
   damage: z.number(),
   /** Times of the mover's own. */
