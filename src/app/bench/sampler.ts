@@ -238,6 +238,7 @@ export function failedSample(step: Step, error: unknown, tookMs: number): Sample
       work: null,
       neighbourWork: null,
       limitBytes: null,
+      limitProblem: null,
       damage: 0,
       furtherMs: {},
     },
