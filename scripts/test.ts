@@ -18,7 +18,8 @@ const wanted = (file: string): boolean => only.length === 0 || only.some((name) 
 function run(title: string, files: readonly string[], options: readonly string[]): boolean {
   if (files.length === 0) return true;
   process.stdout.write(`\n# ${title}: ${files.length} files\n`);
-  const flags = ['--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec', ...options];
+  const seed = process.env['VMFERRY_SEED'] === undefined ? [] : ['--import', './test/support/property-seed.ts'];
+  const flags = ['--disable-warning=ExperimentalWarning', ...seed, '--test', '--test-reporter=spec', ...options];
   return spawnSync(process.execPath, [...flags, ...files], { stdio: 'inherit' }).status === 0;
 }
 

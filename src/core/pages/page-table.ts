@@ -378,6 +378,12 @@ export class PageTable {
     }
   }
 
+  /** Pages of the page's chunk that are to be sent, or spared: neither zero nor sent already. */
+  waitingPagesOfChunk(page: number): number {
+    const chunk = page >>> 9;
+    return this.#pending.pagesOfChunk(chunk) + this.#spared.pagesOfChunk(chunk);
+  }
+
   /** A report on these chunks begins now (the time t of R4): what waits in them is spared until it has come. */
   beginReport(firstPage: number, pages: number): void {
     for (let chunk = firstPage >>> 9; chunk < (firstPage + pages) / CHUNK_PAGES; chunk++) {

@@ -105,10 +105,15 @@ export class SparedPages {
   undecidedPages(): number {
     let pages = 0;
     for (const [chunk, state] of this.#stateOfChunk.entries()) {
-      if (state !== CLOSED && state !== READING) continue;
-      for (let word = chunk * CHUNK_WORDS; word < (chunk + 1) * CHUNK_WORDS; word++)
-        pages += popCount(this.#spared[word]!);
+      if (state === CLOSED || state === READING) pages += this.pagesOfChunk(chunk);
     }
+    return pages;
+  }
+
+  pagesOfChunk(chunk: number): number {
+    let pages = 0;
+    for (let word = chunk * CHUNK_WORDS; word < (chunk + 1) * CHUNK_WORDS; word++)
+      pages += popCount(this.#spared[word]!);
     return pages;
   }
 

@@ -121,3 +121,51 @@ test('a long pre-copy asks again, but spends little of its time with it', () => 
   pruning.refresh(20_000, 10_000);
   assert.ok(!pruning.mayStop);
 });
+
+/** Four ranges of 1024 pages: one chunk with content in the first, none in the others but for a few pages. */
+function mostlyZero() {
+  const table = new PageTable([{ name: 'pc.ram', pageCount: 4096 }], 1);
+  const pruning = new Pruning(table, { isOn: true, isPaced: false, reportPages: 1024 });
+  const isData = (page: number): boolean =>
+    (page >= 512 && page < 1024) || page % 512 < (page < 2048 ? 0 : limits.UNASKED_PAGES_MAX);
+  for (let page = 0; page < 4096; page++) table.name(page, !isData(page));
+  pruning.ready(true, 0);
+  return { table, pruning };
+}
+
+test('where the sweep found little but zero pages the guest is not asked, and the few others are sent', () => {
+  const { table, pruning } = mostlyZero();
+  const first = pruning.nextOrder(Infinity, 1);
+  assert.deepEqual(first, { type: 'report', firstPage: 512, pages: 512, isProof: true, isLast: false });
+  const last = pruning.nextOrder(Infinity, 1);
+  assert.deepEqual(
+    last,
+    { type: 'report', firstPage: 3072, pages: 1024, isProof: true, isLast: true },
+    'it ends the pass',
+  );
+  assert.equal(table.pendingPages, 2 * limits.UNASKED_PAGES_MAX, 'of the range between them');
+  pruning.answered(512, ALL, 2);
+  assert.ok(!pruning.mayStop);
+  pruning.answered(3072, new Uint32Array(32), 3);
+  assert.ok(pruning.mayStop);
+  assert.deepEqual([table.pendingPages, table.sparedPages], [4 * limits.UNASKED_PAGES_MAX, 512]);
+});
+
+test('what the guest was not asked about is not asked about before the sweep has passed it', () => {
+  const { pruning } = mostlyZero();
+  assert.equal(pruning.nextOrder(1022, 1), null);
+  assert.equal(pruning.nextOrder(1500, 1)?.type, 'report');
+  assert.equal(pruning.nextOrder(3000, 1), null);
+});
+
+test('a later pass asks about all of memory', () => {
+  const { pruning } = mostlyZero();
+  for (const firstPage of [512, 3072]) {
+    pruning.nextOrder(Infinity, 1);
+    pruning.answered(firstPage, new Uint32Array(32), 10);
+  }
+  pruning.refresh(20_000, 60_000);
+  assert.deepEqual(pruning.nextOrder(Infinity, 60_000), {
+    ...{ type: 'report', firstPage: 0, pages: 1024, isProof: true, isLast: false },
+  });
+});

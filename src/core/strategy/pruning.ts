@@ -9,7 +9,8 @@
  *
  * The first pass follows the feed's first sweep: a range is asked about as soon as the sweep has passed it, so that every naming
  * that comes after the question means a write. Lanes get nothing of a range before its answer, hence soft pages are not sent
- * first and regretted later. A pass is a proof when the guest had dropped its clean cache before, or when only free
+ * first and regretted later. Where the sweep found little but zero pages the guest is not asked: it takes longer to answer than
+ * those few take to send. A pass is a proof when the guest had dropped its clean cache before, or when only free
  * pages are left out; otherwise cache counts as soft for now, and a last pass after the drop has to prove it.
  */
 import { assert } from '../base/assert.ts';
@@ -38,6 +39,9 @@ export type PruningOptions = {
   readonly reportPages?: number | undefined;
 };
 
+const CHUNK_PAGES = 512;
+const nothing = new Uint32Array(0);
+
 type Range = { readonly firstPage: number; readonly pages: number };
 
 export class Pruning {
@@ -53,7 +57,8 @@ export class Pruning {
   #isProof = false;
   #isFirst = true;
   #next = 0;
-  #answered = 0;
+  /** Asked and not answered. */
+  readonly #open: Range[] = [];
   #startedMs = 0;
   #passMs = 0;
   #dropAsked = false;
@@ -121,11 +126,10 @@ export class Pruning {
   /** The answer to the oldest open question: bit n is set when the guest can do without page firstPage + n. */
   answered(firstPage: number, unneeded: Uint32Array, nowMs: number): void {
     if (this.#state !== 'pass') return;
-    const range = this.#ranges[this.#answered];
-    assert(this.#answered < this.#next && range?.firstPage === firstPage, 'answers come in the order of the questions');
+    const range = this.#open.shift();
+    assert(range?.firstPage === firstPage, 'answers come in the order of the questions');
     this.#table.applyReport(range.firstPage, range.pages, unneeded, this.#isProof);
-    this.#answered++;
-    if (this.#answered < this.#ranges.length) return;
+    if (this.#open.length > 0 || this.#next < this.#ranges.length) return;
     this.#state = 'idle';
     this.#isFirst = false;
     this.#passMs = nowMs - this.#startedMs;
@@ -164,12 +168,18 @@ export class Pruning {
       this.#dropAsked = true;
       return { type: 'drop' };
     }
-    if (this.#state !== 'pass' || this.#next - this.#answered >= limits.REPORTS_OPEN_MAX) return null;
-    const range = this.#ranges[this.#next];
-    if (range === undefined || !this.#mayAsk(range, sweptPages)) return null;
-    this.#next++;
-    this.#table.beginReport(range.firstPage, range.pages);
-    return { type: 'report', ...range, isProof: this.#isProof, isLast: this.#next === this.#ranges.length };
+    if (this.#state !== 'pass' || this.#open.length >= limits.REPORTS_OPEN_MAX) return null;
+    for (let range = this.#ranges[this.#next]; range !== undefined; range = this.#ranges[this.#next]) {
+      if (!this.#mayAsk(range, sweptPages)) return null;
+      this.#next++;
+      const isLast = this.#next === this.#ranges.length;
+      this.#table.beginReport(range.firstPage, range.pages);
+      const asked = this.#isFirst && isSwept(range, sweptPages) ? this.#worthAsking(range, isLast) : range;
+      if (asked === null) continue;
+      this.#open.push(asked);
+      return { type: 'report', ...asked, isProof: this.#isProof, isLast };
+    }
+    return null;
   }
 
   /** Paced: QEMU must not see the end of its first sweep before the last answer, or it may stop the guest. */
@@ -182,15 +192,41 @@ export class Pruning {
     this.#state = 'pass';
     this.#isProof = isProof;
     this.#next = 0;
-    this.#answered = 0;
+    this.#open.length = 0;
     this.#startedMs = nowMs;
   }
 
   /** In the first pass only behind the sweep; a paced feed is held before its end, so its last range is asked about earlier. */
   #mayAsk(range: Range, sweptPages: number): boolean {
-    if (!this.#isFirst || sweptPages >= range.firstPage + range.pages - 1) return true;
-    return this.holdsFeed(sweptPages);
+    return !this.#isFirst || isSwept(range, sweptPages) || this.holdsFeed(sweptPages);
   }
+
+  /** The part of the range from the first to the last chunk that holds more than a few pages; what lies outside of it is needed. */
+  #worthAsking({ firstPage, pages }: Range, isLast: boolean): Range | null {
+    const end = firstPage + pages;
+    let from = end;
+    let to = firstPage;
+    for (let page = firstPage; page < end; page += CHUNK_PAGES) {
+      if (this.#table.waitingPagesOfChunk(page) <= limits.UNASKED_PAGES_MAX) continue;
+      from = Math.min(from, page);
+      to = Math.min(end, page + CHUNK_PAGES);
+    }
+    // The end of a pass is told by its last question.
+    if (from === end && isLast) return { firstPage, pages };
+    this.#need(firstPage, from);
+    if (from === end) return null;
+    this.#need(to, end);
+    return { firstPage: from, pages: to - from };
+  }
+
+  /** As if the guest had said so. */
+  #need(firstPage: number, end: number): void {
+    if (end > firstPage) this.#table.applyReport(firstPage, end - firstPage, nothing, this.#isProof);
+  }
+}
+
+function isSwept({ firstPage, pages }: Range, sweptPages: number): boolean {
+  return sweptPages >= firstPage + pages - 1;
 }
 
 function rangesOf(firstPage: number, pageCount: number, reportPages: number): Range[] {
