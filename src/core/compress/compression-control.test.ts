@@ -104,6 +104,13 @@ test('with what an earlier migration found out the level is right from the secon
   }
 });
 
+test('a short migration tries nothing in vain', () => {
+  for (const crowd of [1, 1.8]) {
+    const { levels } = run(new CompressionControl(null), laneOf(1.25e5, { crowd }), 20);
+    assert.ok(Math.min(...levels) >= LZ - 1, levels.join(''));
+  }
+});
+
 test('a bandwidth limit counts as a link', () => {
   const fast = laneOf(1.25e6);
   const limited = new CompressionControl(1.25e4);

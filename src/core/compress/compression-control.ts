@@ -8,7 +8,8 @@
  *
  * Costs and sizes of levels not in force are estimated from those of the level in force. The rate of the link is known only
  * when the lane waited for it. When it did not, the link is taken to be faster than what was seen, so that a lighter
- * level is tried; if that finds the link's end, the rate counts as known for a while, longer each time.
+ * level is tried; if that finds the link's end, the rate counts as known for a while, longer each time. A trial costs a short
+ * migration more than it can gain, so the first one comes after a few seconds.
  *
  * Not compressing harder when the destination is what is slow, and waiting for a bandwidth limit like for a link, follow from
  * the same formula.
@@ -64,6 +65,8 @@ const SLACK = 0.3;
 const SLACK_CROWDED = 0.6;
 /** A link this much faster than it was measured was not measured. */
 const WRONG = 0.8;
+/** Before this nothing lighter is tried than what is known of the link speaks for. */
+const TRIAL_AFTER_MS = 3000;
 const KNOWN_MS = 2000;
 const KNOWN_MS_MAX = 16_000;
 /** A change must promise this much; to a lighter level on a crowded host, where little is certain, more. */
@@ -174,7 +177,7 @@ export class CompressionControl {
 
   #learnLink(span: LaneSpan, rawBytes: number): void {
     const { nowMs, spanMs, ackedBytes } = span;
-    this.#knownUntilMs ??= this.#isMeasured ? nowMs + KNOWN_MS_MAX : 0;
+    this.#knownUntilMs ??= nowMs + (this.#isMeasured ? KNOWN_MS_MAX : TRIAL_AFTER_MS);
     if (ackedBytes === 0 || spanMs <= 0) return;
     const seen = spanMs / ackedBytes;
     const isNoFaster = this.#rateBefore !== null && rawBytes / spanMs < FASTER * this.#rateBefore;
@@ -184,10 +187,10 @@ export class CompressionControl {
     if (!waited) {
       // At least this fast.
       if (known === null || seen < known) {
+        // What was measured before was something else than the link.
+        if (this.#isMeasured && seen < WRONG * (known ?? 0)) this.#knownUntilMs = 0;
         this.#linkMsPerByte = seen;
         this.#isMeasured = false;
-        // What was measured before was something else than the link.
-        if (seen < WRONG * (known ?? Infinity)) this.#knownUntilMs = 0;
       }
       return;
     }
