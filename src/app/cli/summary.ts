@@ -76,7 +76,7 @@ function factTable(report: MigrationReport): string[] {
     ['ended because', whyEnded(report)],
     [
       'migration',
-      `${report.id}, strategy ${report.strategy}, compression ${options.compress}, deltas ${options.delta}, ${options.lanes} lanes`,
+      `${report.id}, strategy ${report.strategy}, compression ${options.compress}, deltas ${options.delta}, ${options.lanes} ${options.lanes === 1 ? 'lane' : 'lanes'}`,
     ],
   ];
   return formatTable(['', ''], rows, 'll').slice(1);

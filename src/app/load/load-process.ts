@@ -6,11 +6,7 @@
  *     ... the guest moves ...
  *     const { failedRequests, lostConnections, longestGapMs } = await load.finish();
  */
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-import { LabError } from '../lab/errors.ts';
+import { HostProgram } from '../lab/host-program.ts';
 import type { LabHostPlan } from '../lab/plan.ts';
 import type { LoadQuestion, RedisReport, WebReport } from './load-report.ts';
 
@@ -54,10 +50,10 @@ export async function startRedisLoad(host: Host, options: RedisLoadOptions): Pro
 }
 
 export class LoadProcess<Report> {
-  readonly #child: ChildProcess;
+  readonly #client: HostProgram;
 
-  private constructor(child: ChildProcess) {
-    this.#child = child;
+  private constructor(client: HostProgram) {
+    this.#client = client;
   }
 
   static async start<Report>(
@@ -65,12 +61,8 @@ export class LoadProcess<Report> {
     program: URL,
     argv: readonly (string | number)[],
   ): Promise<LoadProcess<Report>> {
-    const node = [process.execPath, '--disable-warning=ExperimentalWarning', fileURLToPath(program)];
-    const all = ['netns', 'exec', host.namespace, ...node, ...argv.map(String)];
-    const load = new LoadProcess<Report>(spawn('ip', all, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] }));
-    load.#child.on('error', () => undefined);
-    await load.#answer();
-    return load;
+    const name = 'The client that loads the guest';
+    return new LoadProcess(await HostProgram.start({ host, program, argv, name, answerTimeoutMs: ANSWER_TIMEOUT_MS }));
   }
 
   /** What it saw since the last call. Throws LabError LAB_COMMAND where the client is gone. */
@@ -86,28 +78,10 @@ export class LoadProcess<Report> {
   }
 
   stop(): void {
-    if (this.#child.connected) this.#child.disconnect();
+    this.#client.stop();
   }
 
   async #ask(question: LoadQuestion): Promise<Report> {
-    const answer = this.#answer();
-    this.#child.send(question, () => undefined);
-    return (await answer) as Report;
-  }
-
-  async #answer(): Promise<unknown> {
-    const ended = new AbortController();
-    const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]);
-    const end = (): void => ended.abort();
-    this.#child.once('exit', end);
-    try {
-      const [message] = (await once(this.#child, 'message', { signal })) as [unknown];
-      return message;
-    } catch (cause) {
-      this.stop();
-      throw new LabError('LAB_COMMAND', 'The client that loads the guest does not answer', {}, { cause });
-    } finally {
-      this.#child.off('exit', end);
-    }
+    return (await this.#client.ask(question)) as Report;
   }
 }
