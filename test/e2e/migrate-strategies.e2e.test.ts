@@ -64,6 +64,14 @@ describe('a guest that writes faster than the link', () => {
     assert.match(lab.agentLog('a'), /"migration\.bound"/);
   });
 
+  test('the link was measured before the first migration to that host, and not again', (t) => {
+    const rates = [...lab.agentLog('a').matchAll(/takes about (\d+) Mbit\/s/g)].map(([, rate]) => Number(rate));
+    t.diagnostic(`${rates.join(', ')} Mbit/s`);
+    assert.equal(rates.length, 1);
+    // Whatever else goes on here can only make a link of 100 Mbit/s look slower.
+    assert.ok(rates[0]! > 10 && rates[0]! < 130, `${rates[0]} Mbit/s`);
+  });
+
   test('auto stops it within the same bound', async (t) => {
     const moved = await moveBusy(lab, 'auto');
     t.diagnostic(describeMove(moved.report));

@@ -20,11 +20,13 @@ import type { MessageOf } from '../../core/wire/control-messages.ts';
 import type { CpuMs, MigrationReport, MigrationView } from '../../core/model/migration.ts';
 import { switchoverText, type SwitchoverReport } from '../../core/model/switchover.ts';
 import { formatMs } from '../../core/model/units.ts';
+import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { ownCpuMs } from '../../io/hoststat/process-stat.ts';
 import { causeOf } from './cause.ts';
 import { startPruning, type GuestPruning } from './guest-pruning.ts';
 import { findCommit, writeEntry } from './journal-effects.ts';
 import { MachineDriver } from './machine-driver.ts';
+import { measureLink } from './link-rate.ts';
 import { reserveAtDestination, reserveMessage } from './reservation.ts';
 import { SourceLink } from './source-link.ts';
 import { assertDecidable, logNotice } from './source-notices.ts';
@@ -219,6 +221,9 @@ export class SourceSession {
     const pump = this.#parts.threads.takePump(request.options.lanes);
     this.#pump = pump;
     const factsPromise = source.facts();
+    const connecting = this.#connect(signal);
+    // A failure of what comes before it is told first.
+    connecting.catch(() => undefined);
     this.#pruning = startPruning(this.#parts, factsPromise);
     const facts = await factsPromise;
     this.#facts = facts;
@@ -228,11 +233,20 @@ export class SourceSession {
     }
     await source.open(() => this.#onMonitorLost());
     await source.onStop(() => (this.#stopSeenAtMs = performance.now()));
-    const connection = await this.#link.connection(signal);
+    const connection = await connecting;
     const message = reserveMessage(host, request, facts);
     const reserved = await reserveAtDestination(connection, message, signal);
     await this.#openPlane({ connection, reserved, facts, pump });
     this.#tell({ type: 'reserved' });
+  }
+
+  /** Measures the link on the way, unless that is known or of no use. */
+  async #connect(signal: AbortSignal): Promise<ControlConnection> {
+    const { links, request, log } = this.#parts;
+    const connection = await this.#link.connection(signal);
+    if (request.options.compress !== 'adaptive') return connection;
+    await measureLink(connection, links.of(request.destination.name), { log, migration: this.id, signal });
+    return connection;
   }
 
   async #openPlane(agreed: Agreed): Promise<void> {

@@ -81,6 +81,8 @@ const samples: [ControlMessage, (Uint8Array | null)?][] = [
   [{ type: 'outcome', outcome: 'undecided' }],
   [{ type: 'ping', id: 0 }],
   [{ type: 'pong', id: 2 ** 53 - 1 }],
+  [{ type: 'probe', last: true }, bytes(1, 2, 3)],
+  [{ type: 'probed', bytes: 131_072, ms: 1.5 }],
 ];
 
 function join(parts: readonly Uint8Array[]): Uint8Array {

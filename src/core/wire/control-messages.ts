@@ -22,7 +22,7 @@
  *       done             ------------------------->
  *                        <-------------------------       released
  *
- * At any time: `ping`/`pong` and `failed` both ways, `abort` -> `aborted` from the source. After a lost connection either
+ * At any time: `ping`/`pong`, `probe`/`probed` and `failed` both ways, `abort` -> `aborted` from the source. After a lost connection either
  * side opens a new one, says hello and goes on where it was: the source with `commit`, `abort` or `done`, a destination
  * in doubt with `query` -> `outcome`. Therefore these name their migration. Specification: docs/wire.md.
  *
@@ -156,6 +156,10 @@ export const controlMessageSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('outcome'), outcome: z.enum(['committed', 'aborted', 'undecided', 'unknown']) }),
   z.strictObject({ type: z.literal('ping'), id: z.int().min(0) }),
   z.strictObject({ type: z.literal('pong'), id: z.int().min(0) }),
+  /** Bytes that mean nothing, to measure the link by (io/link/link-probe.ts). Only to peers with the feature `probe`. */
+  z.strictObject({ type: z.literal('probe'), last: z.boolean() }),
+  /** How fast the last `bytes` of a probe arrived. */
+  z.strictObject({ type: z.literal('probed'), bytes: z.int().min(0), ms: durationMs }),
 ]);
 
 export type ControlMessage = z.infer<typeof controlMessageSchema>;
@@ -177,4 +181,5 @@ export const attachmentTypes: ReadonlySet<string> = new Set<ControlMessageType>(
   'epilogue',
   'pull',
   'pulled',
+  'probe',
 ]);

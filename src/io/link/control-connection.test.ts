@@ -13,6 +13,7 @@ import { PROTOCOL_VERSION } from '../../core/wire/control-messages.ts';
 import { dialControl, type DialOptions } from './dial.ts';
 import { LinkError } from './errors.ts';
 import type { TlsMaterial } from './identity.ts';
+import { PROBE_FEATURE, probeLink } from './link-probe.ts';
 import { createTlsServer, type TlsListener, type TlsServerOptions } from './listen.ts';
 import { createAuthority, hostFiles, issueHostCertificate } from './pki.ts';
 
@@ -102,7 +103,7 @@ test('two hosts of one authority exchange hellos and messages', async (t) => {
   assert.deepEqual(alpha.peerHello, {
     type: 'hello',
     protocolVersion: PROTOCOL_VERSION,
-    features: [],
+    features: [PROBE_FEATURE],
     software: 'vmferry',
     host: 'beta',
   });
@@ -511,4 +512,34 @@ test('a handler that throws ends its connection only, and the peer hears of it',
   await alpha.send({ type: 'prologueLoaded' });
   assert.equal((await expecting).fields['peerCode'], 'INTERNAL');
   assert.match(describeError(await beta.closed), /our mistake/);
+});
+
+test('a probe says how fast the link is, in any state of the conversation, and only to a peer that knows it', async (t) => {
+  const beta = await startBeta(t);
+  const connection = await dial(beta.port);
+  t.after(() => connection.close());
+  const msPerByte = await probeLink(connection, { timeoutMs: 5000 });
+  assert.ok(
+    msPerByte !== null && msPerByte > 0 && msPerByte < 1,
+    'the loopback takes more than a byte per millisecond',
+  );
+  // The conversation goes on as if nothing had been.
+  const accepted = await beta.accepted;
+  await connection.send({ type: 'query', migrationId: 'm1' });
+  const { message } = await accepted.expect(['query'], { timeoutMs: 3000 });
+  assert.equal(message.migrationId, 'm1');
+
+  const old = await startBeta(t, { hello: { features: [] } });
+  const second = await dial(old.port);
+  t.after(() => second.close());
+  assert.equal(await probeLink(second, { timeoutMs: 5000 }), null);
+});
+
+test('a probe that is not answered in time, or whose connection ends, tells nothing and throws nothing', async (t) => {
+  const beta = await startBeta(t);
+  const connection = await dial(beta.port);
+  t.after(() => connection.close());
+  assert.equal(await probeLink(connection, { timeoutMs: 0 }), null);
+  await connection.close();
+  assert.equal(await probeLink(connection, { timeoutMs: 5000 }), null);
 });

@@ -1,7 +1,7 @@
 /**
  * One control connection: messages over an established TLS connection, whichever side opened it.
  *
- * Every message that arrives goes to exactly one place: `ping` and `pong` stay here; else the first `expect` that waits
+ * Every message that arrives goes to exactly one place: `ping`, `pong` and `probe` stay here; else the first `expect` that waits
  * for its type; else the `onMessage` handler; else the inbox, where a later `expect` or handler finds it. `failed` from
  * the peer rejects every waiting `expect`. The connection ends once, with one reason, which every pending and every
  * later call gets.
@@ -13,6 +13,7 @@ import type { ControlMessage, ControlMessageType, Hello, MessageOf } from '../..
 import { ControlWireError } from '../../core/wire/errors.ts';
 import { LinkError } from './errors.ts';
 import { KeepAlive } from './keep-alive.ts';
+import { ProbeMeter } from './link-probe.ts';
 import { MessageQueue } from './message-queue.ts';
 import { connectionErrorOf } from './tls-errors.ts';
 
@@ -42,6 +43,7 @@ export class ControlConnection {
   readonly #parser = new ControlParser();
   readonly #queue: MessageQueue;
   readonly #keepAlive: KeepAlive;
+  readonly #probeMeter = new ProbeMeter();
   readonly #drains = new Set<Pending>();
   #peerHello: Hello | null = null;
   #reason: LinkError | null = null;
@@ -189,8 +191,14 @@ export class ControlConnection {
     for (const received of messages) {
       if (received.message.type === 'ping') this.post({ type: 'pong', id: received.message.id });
       else if (received.message.type === 'pong') this.#keepAlive.pong(received.message.id);
+      else if (received.message.type === 'probe') this.#probed(received.message.last, received.attachment?.length ?? 0);
       else this.#queue.deliver(received);
     }
+  }
+
+  #probed(last: boolean, bytes: number): void {
+    const answer = this.#probeMeter.received(last, bytes, performance.now());
+    if (answer !== null) this.post(answer);
   }
 
   #handle(handler: MessageHandler, message: ControlMessage, attachment: Uint8Array | null): void {

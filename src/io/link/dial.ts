@@ -9,6 +9,7 @@ import { peerNameOf } from '../../core/wire/peer-name.ts';
 import { ControlConnection } from './control-connection.ts';
 import { LinkError } from './errors.ts';
 import { exchangeHello, type LocalHello } from './hello.ts';
+import { PROBE_FEATURE } from './link-probe.ts';
 import { hostNameOfPem, ownCertificateProblem, type TlsMaterial } from './identity.ts';
 import { codeOf, isCertificateAlert, peerRejectsUs, verifyProblem } from './tls-errors.ts';
 
@@ -39,7 +40,7 @@ export async function dialControl(options: DialOptions): Promise<ControlConnecti
     if (socket.alpnProtocol !== CONTROL_ALPN) throw notAnAgent(options, null);
     const local = {
       software: 'vmferry',
-      features: [],
+      features: [PROBE_FEATURE],
       ...options.hello,
       host: hostNameOfPem(tls.certPem) ?? 'unknown',
     };

@@ -16,6 +16,7 @@ import { ControlConnection } from './control-connection.ts';
 import { LinkError } from './errors.ts';
 import { exchangeHello, type LocalHello } from './hello.ts';
 import { hostNameOfPem, type TlsMaterial } from './identity.ts';
+import { PROBE_FEATURE } from './link-probe.ts';
 import { codeOf, isCertificateAlert, verifyProblem } from './tls-errors.ts';
 
 const HTTP_ALPN = 'http/1.1';
@@ -142,7 +143,7 @@ function accept(socket: TLSSocket, identity: TlsMaterial, options: Accepting): v
 
 async function greet(connection: ControlConnection, identity: TlsMaterial, options: Accepting): Promise<void> {
   const host = hostNameOfPem(identity.certPem) ?? 'unknown';
-  const local = { software: 'vmferry', features: [], ...options.hello, host };
+  const local = { software: 'vmferry', features: [PROBE_FEATURE], ...options.hello, host };
   try {
     await exchangeHello(connection, local, { timeoutMs: options.handshakeTimeoutMs });
     options.onControl(connection, connection.peerName);

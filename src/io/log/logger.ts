@@ -49,6 +49,7 @@ export const logEvents = [
   'migration.feed',
   'migration.pruning',
   'migration.bound',
+  'migration.link',
   'migration.switchover',
   'migration.prepared',
   'migration.commit',

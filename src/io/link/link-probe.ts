@@ -1,0 +1,71 @@
+/**
+ * How fast the link to a peer is: some bytes are sent over the control connection, the peer says how fast they arrived.
+ *
+ *     source                                  destination
+ *       probe(last: false) 64 KiB  ──────▶
+ *       ...
+ *       probe(last: true)  64 KiB  ──────▶
+ *                                  ◀──────    probed(bytes, ms)   of the second half
+ *
+ * The second half, because a shaper lets the first bytes after a silence through faster than the rest. Little is sent at first;
+ * more only where that took next to no time. What is measured is the link or what the two agents can take, whichever is less.
+ */
+import { randomFillSync } from 'node:crypto';
+import type { MessageOf } from '../../core/wire/control-messages.ts';
+import type { ControlConnection, ExpectOptions } from './control-connection.ts';
+import { LinkError } from './errors.ts';
+
+/** In the features of a hello: this side answers `probe`. */
+export const PROBE_FEATURE = 'probe';
+
+const CHUNK_BYTES = 64 * 1024;
+const FIRST_BYTES = 256 * 1024;
+const SECOND_BYTES = 1024 * 1024;
+/** 400 Mbit/s: the second probe takes less than 20 ms. */
+const FAST_MS_PER_BYTE = 2e-5;
+/** Clocks and event loops are not finer. */
+const SHORTEST_MS = 0.05;
+/** A peer may send more, and gets a coarser answer. */
+const ARRIVALS_MAX = 64;
+
+/** Milliseconds per byte; null when the peer does not answer probes, or not in time. Never throws. */
+export async function probeLink(connection: ControlConnection, options: ExpectOptions): Promise<number | null> {
+  if (!connection.peerHello.features.includes(PROBE_FEATURE)) return null;
+  try {
+    const first = await probeOnce(connection, FIRST_BYTES, options);
+    return first > FAST_MS_PER_BYTE ? first : await probeOnce(connection, SECOND_BYTES, options);
+  } catch (error) {
+    // Whoever uses the connection next hears of its end.
+    if (error instanceof LinkError) return null;
+    throw error;
+  }
+}
+
+async function probeOnce(connection: ControlConnection, bytes: number, options: ExpectOptions): Promise<number> {
+  const chunk = randomFillSync(new Uint8Array(CHUNK_BYTES));
+  const answer = connection.expect(['probed'], options);
+  answer.catch(() => undefined);
+  for (let sent = CHUNK_BYTES; sent <= bytes; sent += CHUNK_BYTES) {
+    await connection.send({ type: 'probe', last: sent === bytes }, chunk);
+  }
+  const { message } = await answer;
+  return Math.max(message.ms, SHORTEST_MS) / Math.max(message.bytes, 1);
+}
+
+/** The answering side: when the bytes of the probe under way arrived. */
+export class ProbeMeter {
+  readonly #arrivals: { bytes: number; ms: number }[] = [];
+  #bytes = 0;
+
+  /** Returns the answer to the last piece of a probe. */
+  received(last: boolean, bytes: number, nowMs: number): MessageOf<'probed'> | null {
+    this.#bytes += bytes;
+    if (this.#arrivals.length < ARRIVALS_MAX || last) this.#arrivals.push({ bytes: this.#bytes, ms: nowMs });
+    if (!last) return null;
+    const total = this.#bytes;
+    const half = this.#arrivals.find((each) => each.bytes >= total / 2);
+    this.#arrivals.length = 0;
+    this.#bytes = 0;
+    return half === undefined ? null : { type: 'probed', bytes: total - half.bytes, ms: Math.max(0, nowMs - half.ms) };
+  }
+}
