@@ -137,6 +137,7 @@ class Watch {
     const failures = programFailures(readConsole(await this.#guest.consoleFile()));
     return {
       ...{ outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs: finite(furtherMs) },
+      pagesSent: isThere ? (moved.pagesSent ?? null) : null,
       switchover: this.#switchover(),
       totalMs: isThere && timed !== null ? this.#totalMs(moved, timed) : null,
       elapsedMs: isThere && timed !== null ? timed.endMs - timed.startMs : null,
@@ -266,7 +267,15 @@ export function definitionOf(step: Step): string {
 
 /** A sample of a move that the bench itself could not make. */
 export function failedSample(step: Step, error: unknown, tookMs: number): Sample {
-  const nothing = { totalMs: null, downtimeMs: null, clientGapMs: null, quietGapMs: null, wireBytes: null, cpu: null };
+  const nothing = {
+    totalMs: null,
+    downtimeMs: null,
+    clientGapMs: null,
+    quietGapMs: null,
+    wireBytes: null,
+    pagesSent: null,
+    cpu: null,
+  };
   return {
     ...step,
     ...nothing,

@@ -73,6 +73,8 @@ export const sampleSchema = z.object({
   clientGapMs: figure,
   quietGapMs: figure,
   wireBytes: figure,
+  /** Contents of pages that crossed the wire, as the mover says. */
+  pagesSent: figure.default(null),
   cpu: z.object({ source: cpuSchema, destination: cpuSchema }).nullable(),
   peak: z.object({ source: peakSchema, destination: peakSchema }).nullable(),
   work: workSchema.nullable(),
