@@ -1,6 +1,7 @@
 /** Chanchio and Yaothanee's MPLM: never-dirtied and dirtied pages in turn, stop when the former are through. */
+import { dirtyRateMeasure } from './dirty-rate.ts';
 import { cellsOf } from './evidence.ts';
-import { downtimeLimitsMs, kernels, limitMode, mplmFindings, plainMode } from './mplm-findings.ts';
+import { downtimeLimitsMs, kernels, fullMode, limitMode, mplmFindings, plainMode, rateCases } from './mplm-findings.ts';
 import type { Paper } from './paper.ts';
 
 export const mplm: Paper = {
@@ -18,11 +19,10 @@ export const mplm: Paper = {
     '60 s; 6 s is more than all that the kernel writes to, so longer ones are the same. A migration that has not ended after --timeout (60 s) is ' +
     'given up: "does not end".',
   cells: [
-    ...kernels.flatMap((name) =>
-      cellsOf([name], '100mbit', [...downtimeLimitsMs.map(limitMode), plainMode, 'vmferry-mplm']),
-    ),
-    ...cellsOf(['linpack'], '100mbit', [limitMode(300), plainMode, 'vmferry-mplm']),
+    ...kernels.flatMap((name) => cellsOf([name], '100mbit', [...downtimeLimitsMs.map(limitMode), plainMode, fullMode])),
+    ...cellsOf(['linpack'], '100mbit', [limitMode(300), plainMode, fullMode]),
   ],
+  measures: rateCases.map(dirtyRateMeasure),
   runs: 1,
   findings: mplmFindings,
 };

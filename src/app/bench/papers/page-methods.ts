@@ -5,16 +5,13 @@
 import { constants, deflateSync, inflateSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { compressionLevels, LZ } from '../../../core/compress/levels.ts';
 import { findGuestMemory, GuestMemoryReader } from '../../../io/qemu/guest-memory.ts';
-import { QmpClient } from '../../../io/qemu/qmp-client.ts';
-import { waitForPass, waitUntilReady } from '../../lab/move-watch.ts';
-import { socketsBeside, startMoved } from '../bench-guest.ts';
 import { caseOf } from '../cases.ts';
 import { BenchError } from '../errors.ts';
 import { PIECE_PAGES } from '../limit.ts';
-import type { Measure, MeasureTools } from '../measures.ts';
-import { modeOf } from '../modes.ts';
-import { benchQemus } from '../process-watch.ts';
+import type { Measure } from '../measures.ts';
 import type { MeasuredValues } from '../samples.ts';
+import { withSettledGuest } from './settled-guest.ts';
+import type { SettledGuest } from './settled-guest.ts';
 
 export type Method = {
   readonly name: string;
@@ -64,56 +61,49 @@ export function methodsMeasure(caseName: string): Measure {
       levels: compressionLevels,
       PIECES_MAX,
     },
-    run: async (tools) => packAll(await neededPages(caseName, tools)),
+    run: async (tools) => packAll(await withSettledGuest(caseName, tools, readPieces)),
   };
 }
 
-/** Throws what starting and reading a guest throws. */
-async function neededPages(caseName: string, tools: MeasureTools): Promise<Uint8Array[]> {
-  const guest = await startMoved(caseOf(caseName), modeOf('vmferry-auto'), tools, tools);
-  try {
-    const pages = await waitUntilReady(guest, tools);
-    await waitForPass(guest, pages, tools);
-    const { monitor } = socketsBeside(await guest.consoleFile());
-    const [pid] = benchQemus(monitor);
-    if (pid === undefined)
-      throw new BenchError('BENCH_FAILED', `The QEMU of the guest of case "${caseName}" was not found`);
-    return await readPieces(monitor, pid);
-  } finally {
-    await guest.stop();
-  }
-}
-
 /** Pages that are not zero, in their order, in pieces of 1 MiB; at most `PIECES_MAX` of these, evenly chosen. */
-async function readPieces(monitor: string, pid: number): Promise<Uint8Array[]> {
-  const qmp = await QmpClient.connect({ socketPath: monitor, vm: 'guest' });
+async function readPieces({ qmp, pid }: SettledGuest): Promise<Uint8Array[]> {
   const reader = GuestMemoryReader.open(pid);
   try {
     const { blocks } = await findGuestMemory(qmp, pid);
-    const pieces: Uint8Array[] = [];
-    let piece = new Uint8Array(PIECE_BYTES);
-    let filled = 0;
+    const filler = new PieceFiller();
     const chunk = new Uint8Array(PIECE_BYTES);
     for (const block of blocks.filter(({ hva }) => hva !== null)) {
       for (let at = 0; at < block.usedBytes; at += PIECE_BYTES) {
         const part = chunk.subarray(0, Math.min(PIECE_BYTES, block.usedBytes - at));
         reader.read(block, at, part);
-        for (let page = 0; page + PAGE_BYTES <= part.length; page += PAGE_BYTES) {
-          const content = part.subarray(page, page + PAGE_BYTES);
-          if (Buffer.compare(content, zeroPage) === 0) continue;
-          piece.set(content, filled);
-          filled += PAGE_BYTES;
-          if (filled < PIECE_BYTES) continue;
-          pieces.push(piece);
-          [piece, filled] = [new Uint8Array(PIECE_BYTES), 0];
-        }
+        filler.add(part);
       }
     }
+    const { pieces } = filler;
     const step = Math.max(1, pieces.length / PIECES_MAX);
     return Array.from({ length: Math.min(PIECES_MAX, pieces.length) }, (_, n) => pieces[Math.floor(n * step)]!);
   } finally {
     reader.close();
-    qmp.close();
+  }
+}
+
+/** Moves pages together; what does not fill a piece is left out. */
+class PieceFiller {
+  readonly pieces: Uint8Array[] = [];
+  #piece = new Uint8Array(PIECE_BYTES);
+  #filled = 0;
+
+  add(memory: Uint8Array): void {
+    for (let at = 0; at + PAGE_BYTES <= memory.length; at += PAGE_BYTES) {
+      const page = memory.subarray(at, at + PAGE_BYTES);
+      if (Buffer.compare(page, zeroPage) === 0) continue;
+      this.#piece.set(page, this.#filled);
+      this.#filled += PAGE_BYTES;
+      if (this.#filled < PIECE_BYTES) continue;
+      this.pieces.push(this.#piece);
+      this.#piece = new Uint8Array(PIECE_BYTES);
+      this.#filled = 0;
+    }
   }
 }
 
