@@ -109,7 +109,7 @@ function cpuMsOf(file: string): number | null {
 }
 
 /** QEMU names its threads (`debug-threads=on`): "CPU 0/KVM", "CPU 0/TCG", "ALL CPUs/TCG". */
-function vcpuMsOf(pid: number): number {
+export function vcpuMsOf(pid: number): number {
   try {
     return readdirSync(`/proc/${pid}/task`)
       .filter((id) => /^(CPU \d|ALL CPUs)/.test(readFileSync(`/proc/${pid}/task/${id}/comm`, 'latin1')))
@@ -119,9 +119,10 @@ function vcpuMsOf(pid: number): number {
   }
 }
 
-function qemusIn(namespace: string): number[] {
+/** Pids of the QEMUs of a lab host whose command line has this text; that of the moved guest has its monitor's name. */
+export function qemusIn(namespace: string, text = MONITOR_NAME): number[] {
   const inode = statSync(`/run/netns/${namespace}`, { throwIfNoEntry: false })?.ino;
-  return benchQemus(MONITOR_NAME).filter((pid) => {
+  return benchQemus(text).filter((pid) => {
     try {
       return statSync(`/proc/${pid}/ns/net`).ino === inode;
     } catch {

@@ -16,18 +16,28 @@ import { labStatus } from '../lab/lab.ts';
 import { checkMoved, moveWatched, waitForPass, waitUntilReady } from '../lab/move-watch.ts';
 import type { MovableGuest, Moved, Watched, WatchTools } from '../lab/move-watch.ts';
 import { VmferryGuest } from '../lab/vmferry-migration.ts';
-import { programFailures, socketsBeside, startMoved, startNeighbour, workKindOf } from './bench-guest.ts';
+import {
+  programFailures,
+  movedAddress,
+  socketsBeside,
+  startMoved,
+  startNeighbour,
+  workKindOf,
+  workPoints,
+} from './bench-guest.ts';
 import type { Accelerator, WorkKind } from './bench-guest.ts';
 import { caseOf } from './cases.ts';
 import type { BenchCase, CaseGuest } from './cases.ts';
+import { EchoClient } from './echo-load.ts';
 import { readConsole, waitForLines, watchArrivals } from './console-watch.ts';
 import { limitOfGuest } from './guest-limit.ts';
 import { modeOf } from './modes.ts';
 import { benchQemus, ProcessWatch } from './process-watch.ts';
-import type { ProcessFigures } from './process-watch.ts';
+import type { AgentPids, ProcessFigures } from './process-watch.ts';
 import { hashOf } from './samples.ts';
 import type { GuestWork, Sample } from './samples.ts';
 import type { Step } from './schedule.ts';
+import { SeriesWatch, withWork } from './series-watch.ts';
 import { workRates } from './work-curve.ts';
 import type { SeenPoint, WorkPoint } from './work-curve.ts';
 
@@ -36,6 +46,8 @@ export type SampleOptions = {
   /** A migration that has not completed by then is given up. */
   readonly timeoutMs: number;
   readonly wantsLimit: boolean;
+  /** Whether what goes on over time is kept, from some seconds before the move until some seconds after it. */
+  readonly wantsSeries?: boolean;
 };
 
 /** A workload's own start (its tables, its memory) is over after so many of its lines: ten a second, or one. */
@@ -56,7 +68,8 @@ export async function takeSample(step: Step, tools: WatchTools, options: SampleO
   try {
     const guest = await startMoved(benchCase, modeOf(step.mode), tools, options);
     try {
-      const seen = await new Watch(benchCase, guest, neighbour, tools).run(options);
+      const watch = new Watch(benchCase, guest, neighbour, tools);
+      const seen = await watch.run(options).finally(() => watch.close());
       return { ...step, ...seen, definition: definitionOf(step), startedAt, tookMs: performance.now() - beginMs };
     } finally {
       await guest.stop();
@@ -84,6 +97,7 @@ class Watch {
   readonly #neighbour: MovableGuest | null;
   readonly #tools: WatchTools;
   #timed: Timed | null = null;
+  #echo: EchoClient | null = null;
 
   constructor(benchCase: BenchCase, guest: MovableGuest, neighbour: MovableGuest | null, tools: WatchTools) {
     this.#case = benchCase;
@@ -92,15 +106,22 @@ class Watch {
     this.#tools = tools;
   }
 
-  async run({ wantsLimit }: SampleOptions): Promise<Seen> {
+  async run({ wantsLimit, wantsSeries }: SampleOptions): Promise<Seen> {
+    const { guest: own, neighbour: other, echo } = this.#case;
     const pages = await this.#settle();
     const limit = wantsLimit ? await this.#limit() : { limitBytes: null, limitProblem: null };
+    const { plan } = this.#tools;
+    if (echo !== undefined) this.#echo = await EchoClient.start(plan.hosts[1], movedAddress(plan), echo);
     // What the limit takes is not the machine's own noise.
     await this.#tools.heartbeats.take();
-    const { guest: own, neighbour: other } = this.#case;
     const [before, beside] = await Promise.all([this.#lines(this.#guest, own), this.#lines(this.#neighbour, other)]);
-    const moved = await moveWatched(this.#timedGuest(), 'b', this.#tools);
+    const series = wantsSeries === true ? await this.#beginSeries() : null;
+    const moved = await moveWatched(this.#timedGuest(), 'b', this.#tools).catch((error: unknown) => {
+      series?.drop();
+      throw error;
+    });
     const timed = this.#timed;
+    const over = series && timed && (await series.end(timed.startMs, this.#tools.signal));
     const isThere = moved.outcome === 'completed';
     const watched: (Partial<Watched> & Moved) | Watched = isThere
       ? await checkMoved(this.#guest, pages, moved, this.#tools)
@@ -111,10 +132,12 @@ class Watch {
           this.#lines(this.#neighbour, other),
         ])
       : [null, null];
+    const said = (await this.#echo?.report()) ?? null;
     const { outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs } = moved;
     const failures = programFailures(readConsole(await this.#guest.consoleFile()));
     return {
       ...{ outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs: finite(furtherMs) },
+      pagesSent: isThere ? (moved.pagesSent ?? null) : null,
       switchover: this.#switchover(),
       totalMs: isThere && timed !== null ? this.#totalMs(moved, timed) : null,
       elapsedMs: isThere && timed !== null ? timed.endMs - timed.startMs : null,
@@ -125,8 +148,32 @@ class Watch {
       work: timed && rates(before, after, timed),
       neighbourWork: timed && rates(beside, besideAfter, timed),
       ...limit,
-      damage: (watched.corruptedWords ?? 0) + failures,
+      damage: (watched.corruptedWords ?? 0) + failures + (said?.wrongEchoes ?? 0),
+      echo: said,
+      series:
+        over &&
+        withWork(over, {
+          source: { all: over.sourceWork, seen: before?.seen ?? [] },
+          destination: after,
+          neighbour: besideAfter ?? beside,
+        }),
     };
+  }
+
+  close(): void {
+    this.#echo?.stop();
+  }
+
+  async #beginSeries(): Promise<SeriesWatch> {
+    const { guest } = this.#case;
+    const file = await this.#guest.consoleFile();
+    const sourceWork = (): readonly WorkPoint[] => workPoints(readConsole(file), workKindOf(guest));
+    return await SeriesWatch.begin(this.#tools, await this.#agents(), this.#case.works ? sourceWork : () => []);
+  }
+
+  async #agents(): Promise<AgentPids> {
+    const { hosts } = await labStatus(this.#tools.plan.name);
+    return { a: hosts[0]?.agentPid ?? null, b: hosts[1]?.agentPid ?? null };
   }
 
   /** Returns the pages of its writer, which has gone through them once; its programs are under way. */
@@ -177,11 +224,7 @@ class Watch {
       consoleFile: async () => await guest.consoleFile(),
       stop: async () => await guest.stop(),
       move: async (to): Promise<MoveFigures> => {
-        const { hosts } = await labStatus(this.#tools.plan.name);
-        const processes = new ProcessWatch(this.#tools.plan, {
-          a: hosts[0]?.agentPid ?? null,
-          b: hosts[1]?.agentPid ?? null,
-        });
+        const processes = new ProcessWatch(this.#tools.plan, await this.#agents());
         const [startMs, requestedAt] = [performance.now(), Date.now()];
         try {
           return await guest.move(to);
@@ -224,7 +267,15 @@ export function definitionOf(step: Step): string {
 
 /** A sample of a move that the bench itself could not make. */
 export function failedSample(step: Step, error: unknown, tookMs: number): Sample {
-  const nothing = { totalMs: null, downtimeMs: null, clientGapMs: null, quietGapMs: null, wireBytes: null, cpu: null };
+  const nothing = {
+    totalMs: null,
+    downtimeMs: null,
+    clientGapMs: null,
+    quietGapMs: null,
+    wireBytes: null,
+    pagesSent: null,
+    cpu: null,
+  };
   return {
     ...step,
     ...nothing,
@@ -241,6 +292,8 @@ export function failedSample(step: Step, error: unknown, tookMs: number): Sample
       limitProblem: null,
       damage: 0,
       furtherMs: {},
+      echo: null,
+      series: null,
     },
   };
 }
