@@ -6,6 +6,7 @@
 import type { GuestOptions } from '../../../guests/spec.ts';
 import type { EchoLoad } from './echo-load.ts';
 import { BenchError } from './errors.ts';
+import type { ServerKind } from './server-load.ts';
 
 export type CaseGuest = Omit<GuestOptions, 'name' | 'accelerator' | 'heartbeat' | 'address' | 'networks' | 'disks'> & {
   /** Size of an empty disk that both hosts see, the guest's last one, made anew for each move. */
@@ -23,6 +24,8 @@ export type BenchCase = {
   readonly neighbour?: CaseGuest;
   /** What a client on host b does with the guest's echo service meanwhile. */
   readonly echo?: EchoLoad;
+  /** The server that the guest is: a client on host a works with it meanwhile. */
+  readonly server?: ServerKind;
   /** For charts of the scaling set: what is varied, and how much of it this case has. */
   readonly scale?: { readonly of: 'memory' | 'dirtyRate'; readonly value: number; readonly unit: string };
 };
@@ -80,6 +83,19 @@ const mainCases: readonly BenchCase[] = [
     works: true,
   },
 ];
+
+/** Real programs of a Debian system; its image is built when it is first asked for (docs/workloads.md). */
+const debianCases: readonly BenchCase[] = [
+  debian('compile', 'gcc compiles zlib, again and again', 'compile'),
+  debian('video', 'ffmpeg decodes a clip in a loop', 'video'),
+  { ...debian('web', 'nginx, 200 requests a second over 8 connections', 'nginx'), server: 'web' },
+  { ...debian('redis', 'Redis, 400 commands a second over 4 connections', 'redis'), server: 'redis' },
+];
+
+function debian(name: string, about: string, word: string): BenchCase {
+  const guest: CaseGuest = { image: 'debian', memory: '768M', writer: quiet, programs: [word] };
+  return { name, about: `${about}, 768 MiB`, guest, works: true };
+}
 
 const noise: BenchCase = {
   name: 'noise',
@@ -140,6 +156,7 @@ const dirtyRateCases = [0, 5, 10, 20, 40, 80, 160].map((mib): BenchCase => ({
 
 export const benchCases: readonly BenchCase[] = [
   ...mainCases,
+  ...debianCases,
   noise,
   ...sonicCases,
   ...paperCases,

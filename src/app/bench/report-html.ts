@@ -9,7 +9,18 @@ import { comparedFigures } from './comparisons.ts';
 import { escape, htmlPage } from './html-page.ts';
 import { barCharts, scalingCharts } from './report-charts.ts';
 import { modeOf, referenceMode } from './modes.ts';
-import { bytesText, casesOf, comparisonOf, endText, linksOf, modesOf, ratioText, timeText } from './report-markdown.ts';
+import {
+  bytesText,
+  casesOf,
+  comparisonOf,
+  endText,
+  linksOf,
+  modesOf,
+  ratioText,
+  serverHeader,
+  serverRows,
+  timeText,
+} from './report-markdown.ts';
 import type { BenchResult, ResultCell } from './results.ts';
 import type { Figure } from './statistics.ts';
 import type { LinkName } from '../lab/plan.ts';
@@ -21,6 +32,7 @@ export function renderHtml(result: BenchResult): string {
     tiles(result),
     scaling,
     ...links.map((link) => linkSection(result, link, scaling === '')),
+    serverSection(result),
     howToRead,
   ]);
 }
@@ -120,6 +132,15 @@ function ratios(result: BenchResult, cell: ResultCell): string {
 
 function rangeText(figure: Figure | null): string {
   return figure === null ? 'unknown' : `${formatMs(figure.min)} to ${formatMs(figure.max)}`;
+}
+
+function serverSection({ cells }: BenchResult): string {
+  const rows = serverRows(cells).map((row) => `<tr>${row.map((text) => `<td>${escape(text)}</td>`).join('')}</tr>`);
+  if (rows.length === 0) return '';
+  const head = serverHeader.map((title) => `<th>${title}</th>`).join('');
+  return `<section><h2>What clients of the servers saw</h2>
+<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>\n${rows.join('\n')}\n</tbody></table></div>
+<p class="notes">From before the move until after it. Failed: not answered, answered wrongly, or an acknowledged write that is gone.</p></section>`;
 }
 
 function scalingSection(result: BenchResult): string {

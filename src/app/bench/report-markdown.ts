@@ -63,6 +63,7 @@ export function resultLines(result: BenchResult): string[] {
     ...tables.slice(1),
     '',
     ...(result.comparisons.length === 0 ? [] : ratioLines(result)),
+    ...serverLines(result.cells),
     ...measuredLines(result),
   ];
 }
@@ -72,7 +73,8 @@ export function measuredLines(measured: Measured): string[] {
   return [`${machineText(measured)}.`, `Measured from ${date} to ${until} by \`${command}\`.`];
 }
 
-function mainTable(cells: readonly ResultCell[], link: LinkName): string[] {
+/** Rows of a Markdown table: cases down, modes across. */
+export function mainTable(cells: readonly ResultCell[], link: LinkName): string[] {
   const modes = modesOf(cells, link);
   const rows = casesOf(cells, link).map((name) => {
     const own = cells.filter((cell) => cell.link === link && cell.case === name);
@@ -80,6 +82,27 @@ function mainTable(cells: readonly ResultCell[], link: LinkName): string[] {
     return [name, ...modes.map((mode) => cellText(own.find((cell) => cell.mode === mode))), timeText(limitMs)];
   });
   return markdownTable(['case', ...modes, 'limit'], rows);
+}
+
+/** Empty where no guest is a server. */
+export function serverRows(cells: readonly ResultCell[]): string[][] {
+  return cells.flatMap(({ case: name, link, mode, server }) => {
+    if (server === null) return [];
+    const { requests, failures, lostConnections, longestGapMs } = server;
+    return [[name, link, mode, ...[requests, failures, lostConnections].map(String), formatMs(longestGapMs)]];
+  });
+}
+export const serverHeader = ['server', 'link', 'mode', 'requests', 'failed', 'connections lost', 'longest gap'];
+
+function serverLines(cells: readonly ResultCell[]): string[] {
+  const rows = serverRows(cells);
+  if (rows.length === 0) return [];
+  return [
+    'What a client of the server saw, from before the move until after it:',
+    '',
+    ...markdownTable(serverHeader, rows),
+    '',
+  ];
 }
 
 function ratioLines({ comparisons, summaries }: BenchResult): string[] {

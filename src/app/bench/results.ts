@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { linkBitsPerS, linkNames } from '../lab/plan.ts';
 import { comparisonSchema, summarySchema } from './comparisons.ts';
 import { modeOf } from './modes.ts';
+import { serverSchema } from './samples.ts';
 import type { Sample } from './samples.ts';
 import { cellKey } from './schedule.ts';
 import { figureOf } from './statistics.ts';
@@ -42,6 +43,8 @@ const cellSchema = z.object({
   workAfter: figureSchema,
   workLostMs: figureSchema,
   neighbourWorkDuring: figureSchema,
+  /** What clients of the guest's server saw in all completed moves together; null where the guest is none. */
+  server: serverSchema.nullable().default(null),
   damage: z.number(),
 });
 
@@ -117,7 +120,20 @@ function cellOf(group: readonly Sample[], all: readonly Sample[]): ResultCell {
     neighbourWorkDuring: figure(
       ({ neighbourWork }) => neighbourWork && quotient(neighbourWork.during, neighbourWork.before),
     ),
+    server: serverOf(done),
     damage: group.reduce((sum, sample) => sum + sample.damage, 0),
+  };
+}
+
+/** Sums, and the longest gap of all. */
+function serverOf(samples: readonly Sample[]): ResultCell['server'] {
+  const seen = samples.flatMap(({ server }) => server ?? []);
+  if (seen.length === 0) return null;
+  const sum = (of: 'requests' | 'failures' | 'lostConnections'): number =>
+    seen.reduce((all, each) => all + each[of], 0);
+  return {
+    ...{ requests: sum('requests'), failures: sum('failures'), lostConnections: sum('lostConnections') },
+    longestGapMs: Math.max(...seen.map(({ longestGapMs }) => longestGapMs)),
   };
 }
 

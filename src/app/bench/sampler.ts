@@ -37,6 +37,8 @@ import type { AgentPids, ProcessFigures } from './process-watch.ts';
 import { hashOf } from './samples.ts';
 import type { GuestWork, Sample } from './samples.ts';
 import type { Step } from './schedule.ts';
+import { startServerClient } from './server-load.ts';
+import type { ServerClient } from './server-load.ts';
 import { SeriesWatch, withWork } from './series-watch.ts';
 import { workRates } from './work-curve.ts';
 import type { SeenPoint, WorkPoint } from './work-curve.ts';
@@ -98,6 +100,7 @@ class Watch {
   readonly #tools: WatchTools;
   #timed: Timed | null = null;
   #echo: EchoClient | null = null;
+  #server: ServerClient | null = null;
 
   constructor(benchCase: BenchCase, guest: MovableGuest, neighbour: MovableGuest | null, tools: WatchTools) {
     this.#case = benchCase;
@@ -107,15 +110,17 @@ class Watch {
   }
 
   async run({ wantsLimit, wantsSeries }: SampleOptions): Promise<Seen> {
-    const { guest: own, neighbour: other, echo } = this.#case;
+    const { guest: own, neighbour: other, echo, server } = this.#case;
     const pages = await this.#settle();
     const limit = wantsLimit ? await this.#limit() : { limitBytes: null, limitProblem: null };
     const { plan } = this.#tools;
     if (echo !== undefined) this.#echo = await EchoClient.start(plan.hosts[1], movedAddress(plan), echo);
+    if (server !== undefined) this.#server = await startServerClient(plan.hosts[0], movedAddress(plan), server);
     // What the limit takes is not the machine's own noise.
     await this.#tools.heartbeats.take();
     const [before, beside] = await Promise.all([this.#lines(this.#guest, own), this.#lines(this.#neighbour, other)]);
     const series = wantsSeries === true ? await this.#beginSeries() : null;
+    await this.#server?.take();
     const moved = await moveWatched(this.#timedGuest(), 'b', this.#tools).catch((error: unknown) => {
       series?.drop();
       throw error;
@@ -133,6 +138,7 @@ class Watch {
         ])
       : [null, null];
     const said = (await this.#echo?.report()) ?? null;
+    const served = (await this.#server?.finish()) ?? null;
     const { outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs } = moved;
     const failures = programFailures(readConsole(await this.#guest.consoleFile()));
     return {
@@ -148,8 +154,9 @@ class Watch {
       work: timed && rates(before, after, timed),
       neighbourWork: timed && rates(beside, besideAfter, timed),
       ...limit,
-      damage: (watched.corruptedWords ?? 0) + failures + (said?.wrongEchoes ?? 0),
+      damage: (watched.corruptedWords ?? 0) + failures + (said?.wrongEchoes ?? 0) + (served?.failures ?? 0),
       echo: said,
+      server: served,
       series:
         over &&
         withWork(over, {
@@ -162,6 +169,7 @@ class Watch {
 
   close(): void {
     this.#echo?.stop();
+    this.#server?.stop();
   }
 
   async #beginSeries(): Promise<SeriesWatch> {
@@ -293,6 +301,7 @@ export function failedSample(step: Step, error: unknown, tookMs: number): Sample
       damage: 0,
       furtherMs: {},
       echo: null,
+      server: null,
       series: null,
     },
   };

@@ -50,6 +50,13 @@ const workSchema = z.object({
   lostMs: figure,
 });
 
+export const serverSchema = z.object({
+  requests: z.number(),
+  failures: z.number(),
+  lostConnections: z.number(),
+  longestGapMs: z.number(),
+});
+
 export const sampleSchema = z.object({
   run: z.int().min(1),
   case: z.string(),
@@ -92,6 +99,8 @@ export const sampleSchema = z.object({
     .object({ echoedBytes: z.number(), lostConnections: z.number(), wrongEchoes: z.number() })
     .nullable()
     .default(null),
+  /** What a client of the guest's server saw from before the move until after it, where the case has one (server-load.ts). */
+  server: serverSchema.nullable().default(null),
   /** What went on over time; only where it was asked for. */
   series: seriesSchema.nullable().default(null),
 });

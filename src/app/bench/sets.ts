@@ -6,7 +6,7 @@ import { BenchError } from './errors.ts';
 import { modeOf } from './modes.ts';
 import type { Cell } from './schedule.ts';
 
-export const setNames = ['main', 'quick', 'scaling'] as const;
+export const setNames = ['main', 'quick', 'servers', 'scaling'] as const;
 export type SetName = (typeof setNames)[number];
 
 /** What a person asked for instead of what the set has. */
@@ -50,6 +50,13 @@ const parts: Readonly<Record<SetName, readonly SetParts[]>> = {
       modes: ['vmferry-auto', 'qemu-default', 'qemu-multifd-zstd', 'qemu-postcopy'],
     },
   ],
+  servers: [
+    {
+      cases: ['web', 'redis', 'compile', 'video'],
+      links: ['1gbit'],
+      modes: ['vmferry-auto', 'qemu-default', 'qemu-multifd-zstd', 'qemu-postcopy'],
+    },
+  ],
   scaling: [
     {
       cases: ['memory-512', 'memory-1024', 'memory-2048', 'memory-4096'],
@@ -70,7 +77,7 @@ const parts: Readonly<Record<SetName, readonly SetParts[]>> = {
   ],
 };
 
-export const runsOf: Readonly<Record<SetName, number>> = { main: 3, quick: 1, scaling: 1 };
+export const runsOf: Readonly<Record<SetName, number>> = { main: 3, quick: 1, servers: 1, scaling: 1 };
 
 /**
  * The cells of a set, or of what is chosen in its place; the modes of a case and link stand side by side. A choice of cases,

@@ -242,7 +242,9 @@ function addBenchCommand({ program, console, done }: Frame): void {
   const bench = program
     .command('bench')
     .description("measure vmferry beside QEMU's own migration, on the lab's two hosts (needs root; docs/benchmarks.md)")
-    .addOption(new Option('--set <name>', 'which moves').choices(['main', 'quick', 'scaling']).default('main'))
+    .addOption(
+      new Option('--set <name>', 'which moves').choices(['main', 'quick', 'servers', 'scaling']).default('main'),
+    )
     .option('--quick', 'the same as --set quick: minutes')
     .option('--case <names>', 'only these guests, "a,b"', names)
     .option('--link <names>', 'over these links, "100mbit,1gbit"', names)
