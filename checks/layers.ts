@@ -15,6 +15,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'core/vmstream': ['core/base', 'core/bytes'],
   'core/pages': ['core/base'],
   'core/strategy': ['core/base', 'core/model', 'core/pages'],
+  'core/predict': ['core/base', 'core/model', 'core/strategy'],
   'core/wire': ['core/base', 'core/bytes', 'core/model'],
   'core/compress': ['core/base'],
   'core/machine': ['core/base', 'core/model'],
@@ -25,13 +26,22 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'io/lanes': ['core/base', 'core/bytes', 'core/compress', 'core/pages', 'core/vmstream', 'core/wire', 'io/log'],
   'io/journal': ['core/base', 'core/bytes', 'core/model', 'io/log'],
   'io/hoststat': ['core/base', 'core/model', 'io/log'],
-  'app/ferry': [...core, 'core/machine', ...io],
+  'app/ferry': [...core, 'core/predict', 'core/machine', ...io],
   'app/client': ['core/base', 'core/model', 'core/api'],
   'app/agent': [...core, 'core/machine', 'core/api', ...io, 'app/ferry', 'app/client'],
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],
-  // Of what lies outside of src it may use one file: the recipes of guests.
-  'app/bench': ['core/base', 'core/compress', 'core/model', 'io/hoststat', 'io/qemu', 'app/lab', 'guests/spec.ts'],
   'app/load': ['core/base', 'app/lab'],
+  // Of what lies outside of src it may use one file: the recipes of guests.
+  'app/bench': [
+    'core/base',
+    'core/compress',
+    'core/model',
+    'io/hoststat',
+    'io/qemu',
+    'app/lab',
+    'app/load',
+    'guests/spec.ts',
+  ],
   'app/cli': [
     'core/base',
     'core/model',

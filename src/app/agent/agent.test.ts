@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { samplePlan } from '../../core/api/testing.ts';
+import { FerryError } from '../ferry/errors.ts';
 import { AgentClient } from '../client/agent-client.ts';
 import type { RefusalError } from '../client/errors.ts';
 import { unixTransport } from '../client/unix-transport.ts';
@@ -282,4 +284,27 @@ test('only post-copy takes a pull phase for granted, and it cannot be without', 
   await client.call('startMigration', body({ strategy: 'postcopy' }));
   assert.equal(at.ferry.options.at(-1)?.pull, true);
   await at.ferry.running.at(-1)?.end('completed');
+});
+
+test('a plan claims its VM while it looks at it, and gives it back whatever comes of it', async () => {
+  await start();
+  const body = { vm: 'web', destination: 'host-b', measureMs: 500 };
+  const planned = client.call('plan', { body });
+  while (at.ferry.plans.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual(at.ferry.plans[0]?.wish, { measureMs: 500, strategies: null });
+  await assert.rejects(
+    client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } }),
+    refusedWith('VM_MIGRATING'),
+  );
+  at.ferry.plans[0]?.give(samplePlan);
+  assert.deepEqual(await planned, samplePlan);
+
+  const failing = client.call('plan', { body });
+  while (at.ferry.plans.length === 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  at.ferry.plans[1]?.give(new FerryError('FERRY_PEER', 'Host "host-b" is gone'));
+  await assert.rejects(failing, /web.*not touched.*host-b" is gone/);
+
+  await assert.rejects(client.call('plan', { body: { ...body, destination: 'nowhere' } }), refusedWith('PEER_UNKNOWN'));
+  await assert.rejects(client.call('plan', { body: { ...body, measureMs: 1 } }), refusedWith('INVALID_REQUEST'));
+  await client.call('stopVm', { params: { name: 'web' }, body: { force: true } });
 });

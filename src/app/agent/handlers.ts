@@ -44,6 +44,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
     stopVm: async ({ params, body }) => {
       return await vms.stop(params.name, body);
     },
+    plan: async ({ body }, signal) => await migrations.plan(body, signal),
     startMigration: async ({ body }, signal) => {
       return await migrations.start(body, signal);
     },

@@ -8,10 +8,11 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError } from '../../core/api/errors.ts';
 import type { MigrationEvent } from '../../core/api/events.ts';
-import type { MigrationState, ResolveWord, StartMigrationRequest } from '../../core/api/schemas.ts';
+import type { MigrationState, PlanRequest, ResolveWord, StartMigrationRequest } from '../../core/api/schemas.ts';
 import { AppError, describeError } from '../../core/base/errors.ts';
 import { defaultLanes } from '../../core/model/migration.ts';
 import type { MigrationView } from '../../core/model/migration.ts';
+import type { MovePlan, PlanWish } from '../../core/model/plan.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
@@ -25,6 +26,8 @@ import type { Vms } from './vms.ts';
 export type FerryPort = {
   start(host: FerryHost, request: MigrationRequest, log: Logger): RunningMigration;
   preflight(host: FerryHost, request: MigrationRequest): Promise<Problem[]>;
+  /** Looks at the guest for so long, and predicts. Throws what preflight throws; AbortError. */
+  plan(host: FerryHost, request: MigrationRequest, wish: PlanWish, signal: AbortSignal): Promise<MovePlan>;
   /** What an earlier run of the agent left undone and is being settled. */
   recovered(): readonly RunningMigration[];
   /** Migrations to here whose guest still needs the other host, or lost it: for people. */
@@ -84,6 +87,23 @@ export class Migrations {
       vms.release(wanted.vm, id);
       log.info('migration.refused', `VM "${wanted.vm}" was not moved`, { id, vm: wanted.vm, error });
       throw error;
+    }
+  }
+
+  /** Nobody else may move the machine meanwhile: the measurement would be of that. Throws ApiError and others. */
+  async plan({ measureMs, strategies, ...wanted }: PlanRequest, signal: AbortSignal): Promise<MovePlan> {
+    const { vms, ferry, host } = this.#parts;
+    const destination = this.#peer(wanted.destination);
+    const id = newMigrationId(new Date());
+    const vm = await vms.claim(wanted.vm, id);
+    try {
+      const lanes = wanted.options.lanes ?? defaultLanes(cpuCount());
+      const request = { id, vm, destination, options: { ...wanted.options, lanes, pull: pullOf(wanted.options) } };
+      return await ferry.plan(host, request, { measureMs, strategies }, signal);
+    } catch (error) {
+      throw untouched(vm.name, error);
+    } finally {
+      vms.release(wanted.vm, id);
     }
   }
 

@@ -38,6 +38,7 @@ export async function runAgent(configFile: string): Promise<void> {
     ferry: {
       start: (_host, request) => ferryOf(service).start(request),
       preflight: async (_host, request) => await ferryOf(service).preflight(request),
+      plan: async (_host, request, wish, signal) => await ferryOf(service).plan(request, wish, signal),
       recovered: () => ferryOf(service).recovered,
       arrivals: () => ferryOf(service).arrivals(),
       resolve: (migrationId, word) => ferryOf(service).resolve(migrationId, word),

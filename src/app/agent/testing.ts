@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sampleReport, sampleView } from '../../core/api/testing.ts';
 import type { MigrationOptions, MigrationReport, MigrationView, Outcome } from '../../core/model/migration.ts';
+import type { MovePlan, PlanWish } from '../../core/model/plan.ts';
 import { vmSpecSchema } from '../../core/model/vm.ts';
 import type { Problem, VmSpec } from '../../core/model/vm.ts';
 import { silentLogger } from '../../io/log/logger.ts';
@@ -117,6 +118,16 @@ export class FakeFerry implements FerryPort {
 
   async preflight(): Promise<Problem[]> {
     return await Promise.resolve(this.problems);
+  }
+
+  /** Plans wait until the test gives them one. */
+  readonly plans: { readonly wish: PlanWish; readonly give: (plan: MovePlan | Error) => void }[] = [];
+
+  async plan(_host: FerryHost, _request: MigrationRequest, wish: PlanWish): Promise<MovePlan> {
+    const { promise, resolve, reject } = Promise.withResolvers<MovePlan>();
+    const give = (plan: MovePlan | Error): void => (plan instanceof Error ? reject(plan) : resolve(plan));
+    this.plans.push({ wish, give });
+    return await promise;
   }
 
   recovered(): readonly RunningMigration[] {

@@ -5,8 +5,10 @@ import { durationMs, wholeNumber } from './arguments.ts';
 import { defaultSocket } from './console.ts';
 import type { CommonOptions, Console } from './console.ts';
 import { exitCodeTexts } from './exit-codes.ts';
-import { addMigrateOptions, migrate } from './commands/migrate.ts';
+import { addMigrateOptions, addMoveOptions, migrate } from './commands/migrate.ts';
 import type { MigrateOptions } from './commands/migrate.ts';
+import { plan } from './commands/plan.ts';
+import type { PlanOptions } from './commands/plan.ts';
 import { cancelMigration, resolveMigration, showHistory, showMigration, showStatus } from './commands/status.ts';
 import type { ShowOptions, HistoryOptions } from './commands/status.ts';
 import { adoptVm, listVms, showVm, startVm, stopVm } from './commands/vm.ts';
@@ -45,6 +47,7 @@ export function createProgram(console: Console, done: (exitCode: number) => void
 const epilogue = `
 A first migration, from the host that runs the guest:
   vmferry vm start web.yaml            start a machine from its spec
+  vmferry plan web host-b              what moving it would take
   vmferry migrate web host-b           move it, with live progress
   vmferry history                      what was moved, how long it took
 
@@ -62,6 +65,17 @@ function addMigrationCommands({ program, console, done }: Frame): void {
     program.command('migrate').description('move a running VM to another host').argument('<vm>').argument('<host>'),
   ).action(async (vm: string, host: string, _own, command: Command) =>
     done(await migrate(vm, host, command.optsWithGlobals<MigrateOptions>(), console)),
+  );
+  addMoveOptions(
+    program
+      .command('plan')
+      .description('what moving a VM would take, by each strategy; moves nothing')
+      .argument('<vm>')
+      .argument('<host>')
+      .option('--measure <time>', 'how long to look at the guest, from 200ms to 60s (default: 3s)', durationMs)
+      .addOption(json),
+  ).action(async (vm: string, host: string, _own, command: Command) =>
+    done(await plan(vm, host, command.optsWithGlobals<PlanOptions>(), console)),
   );
   program
     .command('status')

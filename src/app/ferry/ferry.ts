@@ -19,6 +19,7 @@ import { startDestination } from '../../core/machine/destination-machine.ts';
 import { startSource } from '../../core/machine/source-machine.ts';
 import { defaultLanes, defaultMigrationOptions, hasPullPhase } from '../../core/model/migration.ts';
 import type { MigrationView } from '../../core/model/migration.ts';
+import type { MovePlan, PlanWish } from '../../core/model/plan.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
@@ -28,6 +29,7 @@ import { isAlive } from '../../io/qemu/process.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { DestinationSession } from './destination-session.ts';
 import { FerryError } from './errors.ts';
+import { forecastMove } from './forecast.ts';
 import { pullProblems } from './guest-ram.ts';
 import { MigrationJournal } from './migration-journal.ts';
 import { MigrationRecord } from './migration-record.ts';
@@ -104,6 +106,11 @@ export class Ferry {
       source.close();
       await connection?.close();
     }
+  }
+
+  /** What a migration would meet, and what each strategy would make of it. Throws as `preflight`, LaneError, AbortError. */
+  async plan(request: MigrationRequest, wish: PlanWish, signal: AbortSignal): Promise<MovePlan> {
+    return await forecastMove(this.#host, request, wish, signal);
   }
 
   /** Starts a migration. What goes wrong from here on is in its report. Throws FerryError when the VM is in one already. */

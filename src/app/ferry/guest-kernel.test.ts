@@ -37,8 +37,8 @@ test('what is needed is what is neither free nor droppable', () => {
     'Mapped:            20 kB',
     'Shmem:             30 kB',
   ].join('\n');
-  assert.deepEqual(memoryUse(meminfo), { neededBytes: 310 * 1024, cacheBytes: 490 * 1024 });
-  assert.deepEqual(memoryUse('nonsense'), { neededBytes: 0, cacheBytes: 0 });
+  assert.deepEqual(memoryUse(meminfo), { totalBytes: 1000 * 1024, neededBytes: 310 * 1024, cacheBytes: 490 * 1024 });
+  assert.deepEqual(memoryUse('nonsense'), { totalBytes: 0, neededBytes: 0, cacheBytes: 0 });
 });
 
 test('the file cache is what the kernel has on its two lists of file pages', () => {

@@ -1,6 +1,8 @@
 /** What the text files of a Linux guest's /proc say about leaving its free pages out. Pure. */
 
 export type MemoryUse = {
+  /** What the kernel counts as memory at all. */
+  readonly totalBytes: number;
   /** What cannot be left out even after the cache is dropped. */
   readonly neededBytes: number;
   /** Clean file cache that no process maps, roughly. */
@@ -15,7 +17,8 @@ export function memoryUse(meminfo: string): MemoryUse {
   };
   const dirty = bytesOf('Dirty') + bytesOf('Writeback') + bytesOf('Shmem') + bytesOf('Mapped');
   const cacheBytes = Math.max(0, bytesOf('Cached') + bytesOf('Buffers') - dirty);
-  return { neededBytes: Math.max(0, bytesOf('MemTotal') - bytesOf('MemFree') - cacheBytes), cacheBytes };
+  const totalBytes = bytesOf('MemTotal');
+  return { totalBytes, neededBytes: Math.max(0, totalBytes - bytesOf('MemFree') - cacheBytes), cacheBytes };
 }
 
 /** File cache that is not in memory of tmpfs, from /proc/meminfo. */

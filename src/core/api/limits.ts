@@ -24,3 +24,8 @@ export const EVENT_CHARS_MAX = 4 * 1024 * 1024;
 assert(HISTORY_ROWS_DEFAULT <= HISTORY_ROWS_MAX, 'the default page of the history is within its bound');
 assert(GRACE_MS_DEFAULT <= GRACE_MS_MAX, 'the default grace time is within its bound');
 assert(EVENT_CHARS_MAX > ROUNDS_MAX * 128, 'the longest report fits into one event');
+
+/** A guest is looked at for so long before its move is predicted. */
+export const PLAN_MS_MIN = 200;
+export const PLAN_MS_MAX = 60_000;
+export const PLAN_MS_DEFAULT = 3_000;

@@ -83,6 +83,15 @@ export const routes = {
     response: shape.vmViewSchema,
     status: 200,
   },
+  plan: {
+    method: 'POST',
+    path: '/plans',
+    audience: 'local',
+    summary: 'Looks at a guest and the way to another host, and predicts what each strategy would take; moves nothing',
+    body: shape.planRequestSchema,
+    response: shape.movePlanSchema,
+    status: 200,
+  },
   startMigration: {
     method: 'POST',
     path: '/migrations',

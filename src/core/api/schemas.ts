@@ -15,6 +15,8 @@ import {
   strategyNames,
 } from '../model/migration.ts';
 import type { MigrationOptions, MigrationReport, MigrationView } from '../model/migration.ts';
+import type { MovePlan } from '../model/plan.ts';
+import type { LimitName, Prediction } from '../model/prediction.ts';
 import { vmNameSchema, vmSpecSchema, vmStates } from '../model/vm.ts';
 import type { HostView, Problem, VmView } from '../model/vm.ts';
 import {
@@ -28,6 +30,9 @@ import {
   INTERVAL_MS_MIN,
   LANES_MAX,
   PATH_CHARS_MAX,
+  PLAN_MS_DEFAULT,
+  PLAN_MS_MAX,
+  PLAN_MS_MIN,
   ROUNDS_MAX,
   STALL_MS_MAX,
   STALL_MS_MIN,
@@ -86,6 +91,13 @@ export const startMigrationRequestSchema = z.strictObject({
   vm: vmNameSchema,
   destination: hostNameSchema,
   options: migrationOptionsSchema.prefault({}),
+});
+/** How long a guest is looked at for a plan. */
+export const planRequestSchema = z.strictObject({
+  ...startMigrationRequestSchema.shape,
+  measureMs: z.int().min(PLAN_MS_MIN).max(PLAN_MS_MAX).default(PLAN_MS_DEFAULT),
+  /** Null: all that the options allow. */
+  strategies: z.array(z.enum(strategyNames)).min(1).nullable().default(null),
 });
 /** Of a person, about this host's part of a migration in doubt: the guest shall run here, or what is here be dropped. */
 export const resolveWords = ['run', 'discard'] as const;
@@ -237,6 +249,38 @@ export const migrationReportSchema = z.object({
 }) satisfies z.ZodType<MigrationReport>;
 
 /** A migration of this host: its view, and its report once it has ended. */
+const rangeSchema = z.object({ low: z.number(), expected: z.number(), high: z.number() });
+const limitNames = ['link', 'processors', 'writes', 'bandwidthLimit', 'fixed'] as const satisfies readonly LimitName[];
+export const predictionSchema = z.object({
+  strategy: z.enum(strategyNames),
+  totalMs: rangeSchema,
+  downtimeMs: rangeSchema,
+  wireBytes: rangeSchema,
+  limitedBy: z.enum(limitNames),
+}) satisfies z.ZodType<Prediction>;
+
+export const movePlanSchema = z.object({
+  vm: vmNameSchema,
+  destination: hostNameSchema,
+  problems: z.array(problemSchema),
+  guest: z.object({
+    memoryBytes: z.number(),
+    zeroBytes: z.number(),
+    leftOutBytes: z.number(),
+    contentBytes: z.number(),
+    packedShare: z.number(),
+    writtenBytesPerS: z.number(),
+    writtenToBytes: z.number(),
+    deltaBytesPerPage: z.number().nullable(),
+  }),
+  link: z.object({ bytesPerS: z.number().nullable(), roundTripMs: z.number().nullable() }),
+  measuredMs: z.number(),
+  predictions: z.array(predictionSchema),
+  recommended: z.enum(strategyNames),
+  why: z.string(),
+  notes: z.array(z.string()),
+}) satisfies z.ZodType<MovePlan>;
+
 export const migrationStateSchema = z.object({ view: migrationViewSchema, report: migrationReportSchema.nullable() });
 export const historySchema = z.object({ reports: z.array(migrationReportSchema) });
 export const cancelResultSchema = z.object({
@@ -250,6 +294,7 @@ export const healthSchema = z.object({ status: z.literal('ok'), name: z.string()
 export type MigrationState = z.infer<typeof migrationStateSchema>;
 export type CancelResult = z.infer<typeof cancelResultSchema>;
 export type ResolveWord = (typeof resolveWords)[number];
+export type PlanRequest = z.infer<typeof planRequestSchema>;
 export type StartMigrationRequest = z.infer<typeof startMigrationRequestSchema>;
 export type AdoptVmRequest = z.infer<typeof adoptVmRequestSchema>;
 export type StopVmRequest = z.infer<typeof stopVmRequestSchema>;

@@ -1,4 +1,5 @@
 /** A migration for tests of the rooms that show, keep or transport one. */
+import type { MovePlan } from '../model/plan.ts';
 import type { MigrationReport, MigrationView } from '../model/migration.ts';
 
 const names = { id: 'm1', vm: 'web', source: 'host-a', destination: 'host-b' };
@@ -63,3 +64,26 @@ export function sampleReport(change: Partial<MigrationReport> = {}): MigrationRe
       : ({ reason: 'a person asked for the abort', code: 'FERRY_CANCELLED', guest: 'running at source' } as const);
   return { ...names, ...common, ...end, outcome: 'completed', downtimeMs: end.code === null ? 120.4 : null, ...change };
 }
+
+const range = (expected: number) => ({ low: expected * 0.8, expected, high: expected * 1.3 });
+
+export const samplePlan: MovePlan = {
+  ...{ vm: 'web', destination: 'host-b', problems: [], measuredMs: 3000, notes: [] },
+  guest: {
+    ...{ memoryBytes: 1_073_741_824, zeroBytes: 100_000_000, leftOutBytes: 700_000_000, contentBytes: 273_741_824 },
+    ...{ packedShare: 0.4, writtenBytesPerS: 20_000_000, writtenToBytes: 134_217_728, deltaBytesPerPage: 300 },
+  },
+  link: { bytesPerS: 120_000_000, roundTripMs: 0.4 },
+  predictions: [
+    {
+      ...{ strategy: 'auto', totalMs: range(2500), downtimeMs: range(120), wireBytes: range(110_000_000) },
+      limitedBy: 'processors',
+    },
+    {
+      ...{ strategy: 'mplm', totalMs: range(2700), downtimeMs: range(400), wireBytes: range(120_000_000) },
+      limitedBy: 'processors',
+    },
+  ],
+  recommended: 'auto',
+  why: 'auto: it takes about 2.5 s and keeps the downtime target of 300 ms; the processors of the hosts are what limits it.',
+};

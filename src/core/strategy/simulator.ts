@@ -27,6 +27,11 @@ export type SimulationOptions = StrategyOptions & {
   readonly maxBandwidthBytesPerSecond: number | null;
   /** Deltas: what a page costs that was sent before. */
   readonly repeatBytes?: number;
+  /** Pages that a lane reads and packs per millisecond. */
+  readonly lanePagesPerMs?: number;
+  /** Pages with content that the feed names per millisecond. */
+  readonly feedPagesPerMs?: number;
+  readonly batchPages?: number;
 };
 
 export type SimulationResult = {
@@ -46,6 +51,7 @@ export type SimulationResult = {
   readonly last: SchedulerSnapshot;
 };
 
+const BATCH_PAGES = 256;
 const FEED_PAGES_PER_MS = 250;
 /** What QEMU's empty round costs in pages: 20 000 of them per second were measured. */
 const PART_COST_PAGES = 12;
@@ -111,7 +117,7 @@ class Simulation {
       table,
       delta: options.repeatBytes !== undefined,
       strategy: createStrategy(options, table),
-      batchPages: 256,
+      batchPages: options.batchPages ?? BATCH_PAGES,
       prune: false,
       pull: false,
       nowMs: 0,
@@ -158,7 +164,7 @@ class Simulation {
   }
 
   #moveFeed(): void {
-    for (let budget = FEED_PAGES_PER_MS; budget > 0;) {
+    for (let budget = this.#options.feedPagesPerMs ?? FEED_PAGES_PER_MS; budget > 0;) {
       while (budget > 0 && this.#socketUnits < SOCKET_UNITS) {
         const record = this.#qemu.next();
         if (record === null) {
@@ -206,6 +212,7 @@ class Simulation {
 
   #moveLane(lane: number): void {
     const batches = this.#batches[lane]!;
+    const { lanePagesPerMs = LANE_PAGES_PER_MS } = this.#options;
     for (const batch of batches) if (batch.values === null && batch.readAtMs <= this.#nowMs) this.#read(lane, batch);
     while (batches[0] !== undefined && batches[0].placedAtMs + this.#options.roundTripMs / 2 <= this.#nowMs) {
       const batch = batches.shift()!;
@@ -219,7 +226,7 @@ class Simulation {
       for (let at = 0; at < count; at += 2) {
         for (let i = 0; i < this.#out[at + 1]!; i++) pages.push(this.#out[at]! + i);
       }
-      const readAtMs = Math.max(this.#nowMs, this.#laneFreeMs[lane]!) + pages.length / LANE_PAGES_PER_MS;
+      const readAtMs = Math.max(this.#nowMs, this.#laneFreeMs[lane]!) + pages.length / lanePagesPerMs;
       this.#laneFreeMs[lane] = readAtMs;
       batches.push({ id: this.#nextIds[lane]!++, pages, readAtMs, values: null, wireBytes: 0, placedAtMs: Infinity });
     }

@@ -40,8 +40,20 @@ export type MigrateOptions = CommonOptions & {
 };
 
 export function addMigrateOptions(command: Command): Command {
-  const { downtimeTargetMs, maxRounds, intervalMs, stallTimeoutMs, strategy, prune, compress, delta } =
-    defaultMigrationOptions;
+  return addMoveOptions(command)
+    .option('--verify', 'compare all memory that the guest needs on both sides while it is stopped')
+    .option(
+      '--stall-timeout <time>',
+      `abort when nothing moves for so long (default: ${defaultMigrationOptions.stallTimeoutMs / 1000}s)`,
+      durationMs,
+    )
+    .option('--json', 'print the report as one JSON object')
+    .option('--events', 'print every view and the report as JSON lines (with --json: on standard error)');
+}
+
+/** What decides how a guest travels. */
+export function addMoveOptions(command: Command): Command {
+  const { downtimeTargetMs, maxRounds, intervalMs, strategy, prune, compress, delta } = defaultMigrationOptions;
   return command
     .addOption(
       new Option('--strategy <name>', `which pages when, and when to stop the guest (default: ${strategy})`).choices(
@@ -75,16 +87,8 @@ export function addMigrateOptions(command: Command): Command {
       `of strategy mplm, between two dirty syncs (default: ${intervalMs / 1000}s)`,
       durationMs,
     )
-    .option('--verify', 'compare all memory that the guest needs on both sides while it is stopped')
     .option('--pull', 'the guest may run at the destination before all of its pages are there (dsm, postcopy)')
-    .option('--no-pull', 'never (default, except for postcopy, which is nothing else)')
-    .option(
-      '--stall-timeout <time>',
-      `abort when nothing moves for so long (default: ${stallTimeoutMs / 1000}s)`,
-      durationMs,
-    )
-    .option('--json', 'print the report as one JSON object')
-    .option('--events', 'print every view and the report as JSON lines (with --json: on standard error)');
+    .option('--no-pull', 'never (default, except for postcopy, which is nothing else)');
 }
 
 export async function migrate(
@@ -109,7 +113,8 @@ export async function migrate(
   });
 }
 
-function requestOptions(options: MigrateOptions): object {
+/** Those that were given, as a request has them. */
+export function requestOptions(options: MigrateOptions): object {
   const { strategy, prune, keepCache, dropSlabs, compress, delta, lanes, maxRounds, verify, pull } = options;
   const given = {
     strategy,
