@@ -25,7 +25,7 @@ export type Accelerator = 'kvm' | 'tcg';
 
 export const MONITOR_NAME = 'bench.sock';
 const MOVED_NAME = 'guest';
-const NEIGHBOUR_NAME = 'neighbour';
+export const NEIGHBOUR_NAME = 'neighbour';
 const MOVED_HOST_NUMBER = 10;
 const NEIGHBOUR_HOST_NUMBER = 11;
 const STAYING_HOST_NUMBER = 20;
@@ -45,8 +45,9 @@ export async function startMoved(
   const place = { name: MOVED_NAME, address: addressOf(plan, MOVED_HOST_NUMBER), heartbeat };
   const spec = specOf({ ...guest, ...place, qemuArguments }, plan, accelerator);
   if (mode.family === 'qemu') {
-    const native = { plan, spec, signal, accelerator, binary: defaultQemu(), mode: mode.native };
-    return await NativeGuest.start({ ...native, moveTimeoutMs: timeoutMs });
+    const { native, downtimeLimitMs } = mode;
+    const common = { plan, spec, signal, accelerator, binary: defaultQemu(), mode: native, moveTimeoutMs: timeoutMs };
+    return await NativeGuest.start({ ...common, ...(downtimeLimitMs !== undefined && { downtimeLimitMs }) });
   }
   const moved = await VmferryGuest.start(plan, spec, signal);
   moved.options = mode.options;

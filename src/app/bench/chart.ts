@@ -2,12 +2,15 @@
  * Charts as SVG text, drawn by ECharts on the server side, so that a report needs no script. The one file that knows the library.
  */
 import { BarChart, LineChart, ScatterChart } from 'echarts/charts';
-import { GridComponent, LegendComponent, TitleComponent } from 'echarts/components';
+import { GridComponent, LegendComponent, MarkAreaComponent, TitleComponent } from 'echarts/components';
 import { init, use } from 'echarts/core';
 import { SVGRenderer } from 'echarts/renderers';
-import type { Figure } from './statistics.ts';
 
-use([BarChart, LineChart, ScatterChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
+use([
+  ...[BarChart, LineChart, ScatterChart],
+  ...[GridComponent, LegendComponent, MarkAreaComponent, TitleComponent],
+  SVGRenderer,
+]);
 
 export type Series = {
   readonly name: string;
@@ -28,16 +31,23 @@ export type BarOptions = {
   readonly isLogarithmic?: boolean;
 };
 
+export type LineSeries = {
+  readonly name: string;
+  readonly color: string;
+  readonly points: readonly (readonly [x: number, y: number])[];
+  /** `line`: without symbols, for many points; `points`: without lines, each a diamond. Default: both, as dots on a line. */
+  readonly shape?: 'line' | 'points';
+  readonly isDashed?: boolean;
+};
+
 export type LineOptions = {
   readonly title: string;
   readonly note: string;
   readonly xName: string;
   readonly unit: string;
-  readonly series: readonly {
-    readonly name: string;
-    readonly color: string;
-    readonly points: readonly (readonly [number, Figure])[];
-  }[];
+  readonly series: readonly LineSeries[];
+  /** Spans of the x axis, in pale colour. */
+  readonly bands?: readonly { readonly name: string; readonly from: number; readonly to: number }[];
   /** Both axes logarithmic. */
   readonly isLogarithmic?: boolean;
 };
@@ -50,6 +60,7 @@ const FONT = 'system-ui, sans-serif';
 const TEXT = '#333';
 const FAINT = '#777';
 const GRID = '#e6e6e6';
+const BAND = 'rgba(52, 73, 94, 0.10)';
 const BAR_WIDTH_MAX = 32;
 /** Without a browser the width of a text is a guess, so there is room for a wrong one. */
 const LEGEND = { bottom: 0, itemWidth: 14, itemHeight: 10, itemGap: 26, textStyle: { color: TEXT } };
@@ -82,20 +93,36 @@ export function barChart({ title, note, unit, categories, series, marks, isLogar
   });
 }
 
-export function lineChart({ title, note, xName, unit, series, isLogarithmic }: LineOptions): string {
+export function lineChart({ title, note, xName, unit, series, bands = [], isLogarithmic }: LineOptions): string {
   const type = isLogarithmic === true ? 'log' : 'value';
+  const areas = bands.map(({ name, from, to }) => [{ name, xAxis: from }, { xAxis: to }]);
+  const markArea = { silent: true, itemStyle: { color: BAND }, label: { color: FAINT, fontSize: 11 }, data: areas };
+  const ends = series.flatMap(({ points }) => points.map(([x]) => x));
   return draw(LINE_WIDTH, LINE_HEIGHT, {
     ...frame(title, note),
     legend: LEGEND,
     grid: { left: 64, right: 24, top: 84, bottom: 74 },
-    xAxis: { ...axis(xName), type, nameLocation: 'middle', nameGap: 26 },
+    xAxis: { ...axis(xName), ...rangeOf(ends, type), type, nameLocation: 'middle', nameGap: 26 },
     yAxis: { ...axis(unit), type },
-    series: series.map(({ name, color, points }) => ({
-      ...{ type: 'line', name, symbol: 'circle', symbolSize: 7 },
-      ...{ lineStyle: { color, width: 2 }, itemStyle: { color } },
-      data: points.map(([x, figure]) => [x, figure.median]),
+    series: series.map((each, index) => ({
+      ...lineSeries(each),
+      ...(index === 0 && areas.length > 0 && { markArea }),
     })),
   });
+}
+
+/** Of a linear axis that does not begin at 0, or has little room for what is below it. */
+function rangeOf(xs: readonly number[], type: 'log' | 'value'): object {
+  return type === 'value' && Math.min(...xs) < 0 ? { min: Math.min(...xs), max: Math.max(...xs) } : {};
+}
+
+function lineSeries({ name, color, points, shape, isDashed }: LineSeries): object {
+  const symbol = shape === 'line' ? { showSymbol: false } : { symbol: 'circle', symbolSize: 7 };
+  const look =
+    shape === 'points'
+      ? { type: 'scatter', symbol: 'diamond', symbolSize: 14 }
+      : { type: 'line', ...symbol, lineStyle: { color, width: 2, type: isDashed === true ? 'dashed' : 'solid' } };
+  return { ...look, name, itemStyle: { color }, data: points };
 }
 
 /** As wide as the bars of a category together. */

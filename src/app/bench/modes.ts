@@ -1,7 +1,8 @@
 /**
  * By what a guest is moved: vmferry's strategies with options, and what QEMU has of its own.
  *
- * A mode of vmferry may be given further options in its name, `vmferry-auto:compress=none:lanes=2`.
+ * A mode may be given further options in its name: `vmferry-auto:compress=none:lanes=2`, `qemu-default:downtime=5000` (the maximum
+ * that QEMU is allowed, in milliseconds).
  */
 import { compressModes, deltaModes, pruneModes } from '../../core/model/migration.ts';
 import type { MigrationOptions } from '../../core/model/migration.ts';
@@ -12,7 +13,7 @@ export type ModeFamily = 'vmferry' | 'qemu';
 
 export type BenchMode = { readonly name: string; readonly about: string } & (
   | { readonly family: 'vmferry'; readonly options: Partial<MigrationOptions> }
-  | { readonly family: 'qemu'; readonly native: NativeMode; readonly since?: number }
+  | { readonly family: 'qemu'; readonly native: NativeMode; readonly since?: number; readonly downtimeLimitMs?: number }
 );
 
 const ownModes: readonly BenchMode[] = [
@@ -75,6 +76,8 @@ const choices: Readonly<Record<string, readonly string[]>> = {
   prune: pruneModes,
 };
 const LANES_MAX = 16;
+/** QEMU takes no more. */
+const DOWNTIME_LIMIT_MAX_MS = 2_000_000;
 
 /** Throws BenchError BENCH_CHOICE. */
 export function modeOf(name: string): BenchMode {
@@ -85,11 +88,18 @@ export function modeOf(name: string): BenchMode {
     throw new BenchError('BENCH_CHOICE', `There is no mode "${base}": the modes are ${names}`, { mode: name });
   }
   if (words.length === 0) return found;
-  if (found.family === 'qemu') {
-    throw new BenchError('BENCH_CHOICE', `Mode "${base}" takes no options: only vmferry's do`, { mode: name });
-  }
+  const about = `${found.about}; ${words.join(', ')}`;
+  if (found.family === 'qemu') return { ...found, name, about, downtimeLimitMs: downtimeLimitOf(words, name) };
   const options = Object.fromEntries(words.map((word) => optionOf(word, name)));
-  return { ...found, name, about: `${found.about}; ${words.join(', ')}`, options: { ...found.options, ...options } };
+  return { ...found, name, about, options: { ...found.options, ...options } };
+}
+
+/** Throws BenchError BENCH_CHOICE. */
+function downtimeLimitOf(words: readonly string[], mode: string): number {
+  const limitMs = Number(/^downtime=(\d+)$/.exec(words[0] ?? '')?.[1]);
+  if (words.length === 1 && limitMs >= 1 && limitMs <= DOWNTIME_LIMIT_MAX_MS) return limitMs;
+  const text = `"${words.join(':')}" of mode "${mode}" is not downtime=1 to ${DOWNTIME_LIMIT_MAX_MS}, the one option of QEMU's modes`;
+  throw new BenchError('BENCH_CHOICE', text, { mode });
 }
 
 function optionOf(word: string, mode: string): [string, string | number] {

@@ -122,9 +122,10 @@ export function vcpuMsOf(pid: number): number {
   }
 }
 
-function qemusIn(namespace: string): number[] {
+/** Pids of the QEMUs of a lab host whose command line has this text; that of the moved guest has its monitor's name. */
+export function qemusIn(namespace: string, text = MONITOR_NAME): number[] {
   const inode = statSync(`/run/netns/${namespace}`, { throwIfNoEntry: false })?.ino;
-  return benchQemus(MONITOR_NAME).filter((pid) => {
+  return benchQemus(text).filter((pid) => {
     try {
       return statSync(`/proc/${pid}/ns/net`).ino === inode;
     } catch {

@@ -176,7 +176,7 @@ type LineFigure = {
   readonly isLogarithmic?: boolean;
 };
 const POINTS_MIN = 3;
-const lineColors = ['#0b7a5c', '#34495e', '#e0943a', '#8e6bb0', '#5d86b5', '#b8575a'] as const;
+export const lineColors = ['#0b7a5c', '#34495e', '#e0943a', '#8e6bb0', '#5d86b5', '#b8575a'] as const;
 
 function lineOptions(
   cells: readonly ResultCell[],
@@ -187,7 +187,7 @@ function lineOptions(
     name,
   );
   const series = [...lines].flatMap(([line, own]) => {
-    const points = own.map((cell) => [x(cell)!, of(cell)!] as const).sort(([a], [b]) => a - b);
+    const points = own.map((cell) => [x(cell)!, of(cell)!.median] as const).sort(([a], [b]) => a - b);
     return points.length < POINTS_MIN ? [] : [{ name: line, points }];
   });
   if (series.length === 0) return null;
@@ -201,12 +201,11 @@ function lineOptions(
 /** On logarithmic axes the slope is an exponent: -1 is "ten times the link, a tenth of the time". */
 function slopeText(
   name: string,
-  points: readonly (readonly [number, Figure])[],
+  points: readonly (readonly [number, number])[],
   isExponent: boolean,
   unit: string,
 ): string {
-  const plain = points.map(([x, { median }]) => [x, median] as const);
-  const line = fitLine(isExponent ? plain.map(([x, y]) => [Math.log(x), Math.log(y)] as const) : plain);
+  const line = fitLine(isExponent ? points.map(([x, y]) => [Math.log(x), Math.log(y)] as const) : points);
   if (line === null) return name;
   return `${name}: slope ${line.slope.toPrecision(2)}${isExponent ? ' (exponent)' : ` ${unit} per step of 1`}`;
 }

@@ -2,7 +2,7 @@
 import { formatBytes, formatMs } from '../../core/model/units.ts';
 import type { LinkName } from '../lab/plan.ts';
 import type { Against, Comparison, Summary } from './comparisons.ts';
-import type { BenchResult, ResultCell } from './results.ts';
+import type { BenchResult, Measured, ResultCell } from './results.ts';
 import type { Figure } from './statistics.ts';
 
 /** A cell of the table: the medians of total time, downtime and bytes on the wire; or how it ended. */
@@ -30,7 +30,7 @@ export function ratioText(ratio: number): string {
   return ratio.toFixed(2);
 }
 
-export function machineText({ machine, versions }: BenchResult): string {
+export function machineText({ machine, versions }: Measured): string {
   const how = machine.accelerator === 'kvm' ? 'guests under KVM' : 'guests in software emulation';
   const memory = formatBytes(machine.memoryBytes);
   const hardware = `${machine.processors} processors (${machine.processor}), ${memory}, ${how}`;
@@ -63,9 +63,13 @@ export function resultLines(result: BenchResult): string[] {
     ...tables.slice(1),
     '',
     ...(result.comparisons.length === 0 ? [] : ratioLines(result)),
-    `${machineText(result)}.`,
-    `Measured from ${result.date} to ${result.until} by \`${result.command}\`.`,
+    ...measuredLines(result),
   ];
+}
+
+export function measuredLines(measured: Measured): string[] {
+  const { date, until, command } = measured;
+  return [`${machineText(measured)}.`, `Measured from ${date} to ${until} by \`${command}\`.`];
 }
 
 function mainTable(cells: readonly ResultCell[], link: LinkName): string[] {
@@ -121,7 +125,7 @@ export function comparisonOf(result: BenchResult, cell: ResultCell): Comparison 
   return result.comparisons.find((one) => one.case === cell.case && one.link === cell.link && one.mode === cell.mode);
 }
 
-function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const widths = header.map((title, column) => Math.max(3, title.length, ...rows.map((row) => row[column]!.length)));
   const line = (cells: readonly string[]): string =>
     `| ${cells.map((cell, n) => cell.padEnd(widths[n]!)).join(' | ')} |`;

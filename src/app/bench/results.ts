@@ -59,13 +59,17 @@ export const versionsSchema = z.object({
   node: z.string(),
 });
 
-export const resultSchema = z.object({
+/** On what, when and how it was measured. */
+const measuredSchema = z.object({
   machine: machineSchema,
   versions: versionsSchema,
   /** Of the first sample and of the last one. */
   date: z.string(),
   until: z.string(),
   command: z.string(),
+});
+
+export const resultSchema = measuredSchema.extend({
   cells: z.array(cellSchema),
   comparisons: z.array(comparisonSchema),
   summaries: z.array(summarySchema),
@@ -73,6 +77,7 @@ export const resultSchema = z.object({
 
 export type Machine = z.infer<typeof machineSchema>;
 export type Versions = z.infer<typeof versionsSchema>;
+export type Measured = z.infer<typeof measuredSchema>;
 export type ResultCell = z.infer<typeof cellSchema>;
 export type BenchResult = z.infer<typeof resultSchema>;
 

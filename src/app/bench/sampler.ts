@@ -16,7 +16,7 @@ import { labStatus } from '../lab/lab.ts';
 import { checkMoved, moveWatched, waitForPass, waitUntilReady } from '../lab/move-watch.ts';
 import type { MovableGuest, Moved, Watched, WatchTools } from '../lab/move-watch.ts';
 import { VmferryGuest } from '../lab/vmferry-migration.ts';
-import { programFailures, socketsBeside, startMoved, startNeighbour, workKindOf } from './bench-guest.ts';
+import { programFailures, socketsBeside, startMoved, startNeighbour, workKindOf, workPoints } from './bench-guest.ts';
 import type { Accelerator, WorkKind } from './bench-guest.ts';
 import { caseOf } from './cases.ts';
 import type { BenchCase, CaseGuest } from './cases.ts';
@@ -24,10 +24,11 @@ import { readConsole, waitForLines, watchArrivals } from './console-watch.ts';
 import { limitOfGuest } from './guest-limit.ts';
 import { modeOf } from './modes.ts';
 import { benchQemus, ProcessWatch } from './process-watch.ts';
-import type { ProcessFigures } from './process-watch.ts';
+import type { AgentPids, ProcessFigures } from './process-watch.ts';
 import { hashOf } from './samples.ts';
 import type { GuestWork, Sample } from './samples.ts';
 import type { Step } from './schedule.ts';
+import { SeriesWatch, withWork } from './series-watch.ts';
 import { workRates } from './work-curve.ts';
 import type { SeenPoint, WorkPoint } from './work-curve.ts';
 
@@ -36,6 +37,8 @@ export type SampleOptions = {
   /** A migration that has not completed by then is given up. */
   readonly timeoutMs: number;
   readonly wantsLimit: boolean;
+  /** Whether what goes on over time is kept, from some seconds before the move until some seconds after it. */
+  readonly wantsSeries?: boolean;
 };
 
 /** A workload's own start (its tables, its memory) is over after so many of its lines: ten a second, or one. */
@@ -92,15 +95,20 @@ class Watch {
     this.#tools = tools;
   }
 
-  async run({ wantsLimit }: SampleOptions): Promise<Seen> {
+  async run({ wantsLimit, wantsSeries }: SampleOptions): Promise<Seen> {
     const pages = await this.#settle();
     const limit = wantsLimit ? await this.#limit() : { limitBytes: null, limitProblem: null };
     // What the limit takes is not the machine's own noise.
     await this.#tools.heartbeats.take();
     const { guest: own, neighbour: other } = this.#case;
     const [before, beside] = await Promise.all([this.#lines(this.#guest, own), this.#lines(this.#neighbour, other)]);
-    const moved = await moveWatched(this.#timedGuest(), 'b', this.#tools);
+    const series = wantsSeries === true ? await this.#beginSeries() : null;
+    const moved = await moveWatched(this.#timedGuest(), 'b', this.#tools).catch((error: unknown) => {
+      series?.drop();
+      throw error;
+    });
     const timed = this.#timed;
+    const over = series && timed && (await series.end(timed.startMs, this.#tools.signal));
     const isThere = moved.outcome === 'completed';
     const watched: (Partial<Watched> & Moved) | Watched = isThere
       ? await checkMoved(this.#guest, pages, moved, this.#tools)
@@ -126,7 +134,26 @@ class Watch {
       neighbourWork: timed && rates(beside, besideAfter, timed),
       ...limit,
       damage: (watched.corruptedWords ?? 0) + failures,
+      series:
+        over &&
+        withWork(over, {
+          source: { all: over.sourceWork, seen: before?.seen ?? [] },
+          destination: after,
+          neighbour: besideAfter ?? beside,
+        }),
     };
+  }
+
+  async #beginSeries(): Promise<SeriesWatch> {
+    const { guest } = this.#case;
+    const file = await this.#guest.consoleFile();
+    const sourceWork = (): readonly WorkPoint[] => workPoints(readConsole(file), workKindOf(guest));
+    return await SeriesWatch.begin(this.#tools, await this.#agents(), this.#case.works ? sourceWork : () => []);
+  }
+
+  async #agents(): Promise<AgentPids> {
+    const { hosts } = await labStatus(this.#tools.plan.name);
+    return { a: hosts[0]?.agentPid ?? null, b: hosts[1]?.agentPid ?? null };
   }
 
   /** Returns the pages of its writer, which has gone through them once; its programs are under way. */
@@ -177,11 +204,7 @@ class Watch {
       consoleFile: async () => await guest.consoleFile(),
       stop: async () => await guest.stop(),
       move: async (to): Promise<MoveFigures> => {
-        const { hosts } = await labStatus(this.#tools.plan.name);
-        const processes = new ProcessWatch(this.#tools.plan, {
-          a: hosts[0]?.agentPid ?? null,
-          b: hosts[1]?.agentPid ?? null,
-        });
+        const processes = new ProcessWatch(this.#tools.plan, await this.#agents());
         const [startMs, requestedAt] = [performance.now(), Date.now()];
         try {
           return await guest.move(to);
@@ -241,6 +264,7 @@ export function failedSample(step: Step, error: unknown, tookMs: number): Sample
       limitProblem: null,
       damage: 0,
       furtherMs: {},
+      series: null,
     },
   };
 }

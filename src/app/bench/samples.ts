@@ -4,6 +4,7 @@
  *
  *     {"plan": HASH, "startedAt": ...}         the first line: the machine and QEMU that they were taken with
  *     {"run": 1, "case": "slow", ...}          then one line for each move
+ *     {"run": 1, "measure": "ratio slow", ...} or for each measurement of a paper
  *
  * A sample also names what its case and mode were then: one of a case that has changed since does not count any more.
  * A line that is cut off, because the machine went down while it was written, is no sample.
@@ -16,6 +17,23 @@ import { linkNames } from '../lab/plan.ts';
 import { BenchError } from './errors.ts';
 
 const figure = z.number().nullable();
+const columnSchema = z.array(z.number());
+/** One value for each time; times in milliseconds from the request for the move on. */
+const workSeriesSchema = z.object({ atMs: columnSchema, perS: columnSchema });
+export const seriesSchema = z.object({
+  /** Ends of intervals of about a tenth of a second, each `stepMs` long. */
+  atMs: columnSchema,
+  stepMs: columnSchema,
+  /** In the interval: both directions of the link. */
+  wireBytes: columnSchema,
+  /** In the interval: time of the virtual processors at the source and at the destination, and of the neighbour's. */
+  sourceVcpuMs: columnSchema,
+  destinationVcpuMs: columnSchema,
+  neighbourVcpuMs: columnSchema,
+  /** Units per second of the guest's own work, and of the neighbour's; null where it does not work. */
+  work: workSeriesSchema.nullable(),
+  neighbourWork: workSeriesSchema.nullable(),
+});
 const cpuSchema = z.object({
   /** Processor time of the agent, of QEMU without its virtual processors, and of these, during the move. */
   agentMs: z.number(),
@@ -67,9 +85,29 @@ export const sampleSchema = z.object({
   damage: z.number(),
   /** Times of the mover's own. */
   furtherMs: z.record(z.string(), z.number().nullable()),
+  /** What went on over time; only where it was asked for. */
+  series: seriesSchema.nullable().default(null),
+});
+
+/** Something that a paper measures without a move, or beside its moves (papers/paper.ts). */
+export const measurementSchema = z.object({
+  run: z.int().min(1),
+  measure: z.string(),
+  /** Stands for what it depended on. */
+  definition: z.string(),
+  startedAt: z.string(),
+  tookMs: z.number(),
+  /** `error`: it could not be taken, and will be tried again. */
+  outcome: z.enum(['completed', 'error']),
+  reason: z.string(),
+  values: z.record(z.string(), z.union([figure, z.array(z.number())])),
 });
 
 export type Sample = z.infer<typeof sampleSchema>;
+export type Series = z.infer<typeof seriesSchema>;
+export type WorkSeries = z.infer<typeof workSeriesSchema>;
+export type Measurement = z.infer<typeof measurementSchema>;
+export type MeasuredValues = Measurement['values'];
 export type CpuTimes = z.infer<typeof cpuSchema>;
 export type PeakMemory = z.infer<typeof peakSchema>;
 export type GuestWork = z.infer<typeof workSchema>;
@@ -86,11 +124,13 @@ export class SamplesFile {
   readonly file: string;
   readonly head: SamplesHead;
   readonly #samples: Sample[];
+  readonly #measurements: Measurement[];
 
-  private constructor(file: string, head: SamplesHead, samples: Sample[]) {
+  private constructor(file: string, head: SamplesHead, lines: readonly string[]) {
     this.file = file;
     this.head = head;
-    this.#samples = samples;
+    this.#samples = lines.flatMap((line) => parse(sampleSchema, line) ?? []);
+    this.#measurements = lines.flatMap((line) => parse(measurementSchema, line) ?? []);
   }
 
   /**
@@ -115,11 +155,7 @@ export class SamplesFile {
     }
     // A cut-off line must not swallow the next one.
     if (!text.endsWith('\n')) appendFileSync(file, '\n');
-    return new SamplesFile(
-      file,
-      head,
-      lines.flatMap((line) => parse(sampleSchema, line) ?? []),
-    );
+    return new SamplesFile(file, head, lines);
   }
 
   append(sample: Sample): void {
@@ -127,8 +163,17 @@ export class SamplesFile {
     this.#samples.push(sample);
   }
 
+  appendMeasurement(measurement: Measurement): void {
+    appendFileSync(this.file, `${JSON.stringify(measurement)}\n`);
+    this.#measurements.push(measurement);
+  }
+
   get samples(): readonly Sample[] {
     return this.#samples;
+  }
+
+  get measurements(): readonly Measurement[] {
+    return this.#measurements;
   }
 }
 

@@ -6,9 +6,33 @@ import type { Cell } from './schedule.ts';
 
 const cells: readonly Cell[] = ['a', 'b', 'c'].map((mode) => ({ case: 'slow', link: '1gbit', mode }));
 
-test('modes take turns within a run', () => {
-  const order = stepsOf(cells, 2).map(({ mode, run }) => `${mode}${run}`);
-  assert.deepEqual(order, ['a1', 'b1', 'c1', 'a2', 'b2', 'c2']);
+test('modes take turns, and each run begins with the next one', () => {
+  const order = stepsOf(cells, 4).map(({ mode, run }) => `${mode}${run}`);
+  assert.deepEqual(order, ['a1', 'b1', 'c1', 'b2', 'c2', 'a2', 'c3', 'a3', 'b3', 'a4', 'b4', 'c4']);
+});
+
+test('the modes of each case and link take turns among themselves', () => {
+  const both = [
+    ...cells,
+    { case: 'fast', link: '1gbit', mode: 'a' } as const,
+    { ...cells[0]!, link: '10gbit' } as const,
+  ];
+  const second = stepsOf(both, 2).filter(({ run }) => run === 2);
+  assert.deepEqual(
+    second.map(({ case: name, link, mode }) => `${name} ${link} ${mode}`),
+    ['slow 1gbit b', 'slow 1gbit c', 'slow 1gbit a', 'fast 1gbit a', 'slow 10gbit a'],
+  );
+});
+
+test('over as many runs as there are modes each is the first once, and every step is there once', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 8 }), (count) => {
+      const many = Array.from({ length: count }, (_, n) => ({ case: 'slow', link: '1gbit' as const, mode: `m${n}` }));
+      const steps = stepsOf(many, count);
+      assert.equal(new Set(steps.map(stepKey)).size, count * count);
+      assert.equal(new Set(steps.filter((_, n) => n % count === 0).map(({ mode }) => mode)).size, count);
+    }),
+  );
 });
 
 test('what is done is left out, wherever the interruption was, and the rest keeps its order', () => {

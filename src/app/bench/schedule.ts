@@ -1,8 +1,9 @@
 /**
  * In which order the moves are made, and how long they will take. Pure.
  *
- * Modes take turns within a run (A B C A B C), so that a slow drift of the machine meets all alike. What is done is known
- * by its step alone, so that a bench goes on where it was interrupted, and more runs can be added to one that has ended.
+ * The modes of a case and link take turns, and each run begins with the next one (A B C, B C A, C A B): a slow drift of the
+ * machine meets all alike, and nobody is always the first on a machine that has rested, or the one after a heavy mode. What is done is
+ * known by its step alone, so that a bench goes on where it was interrupted, and more runs can be added to one that has ended.
  */
 import type { LinkName } from '../lab/plan.ts';
 
@@ -17,8 +18,17 @@ export type Pace = Cell & { readonly tookMs: number };
 /** Of a move on a machine that has not made any yet. */
 const FIRST_GUESS_MS = 35_000;
 
+/** Run by run; cells of one case and link stand side by side. */
 export function stepsOf(cells: readonly Cell[], runs: number): Step[] {
-  return Array.from({ length: runs }, (_, index) => cells.map((cell) => ({ ...cell, run: index + 1 }))).flat();
+  const places = [...Map.groupBy(cells, ({ case: name, link }) => `${name} ${link}`).values()];
+  return Array.from({ length: runs }, (_, index) =>
+    places.flatMap((place) => rotated(place, index).map((cell) => ({ ...cell, run: index + 1 }))),
+  ).flat();
+}
+
+function rotated<T>(list: readonly T[], by: number): T[] {
+  const first = by % list.length;
+  return [...list.slice(first), ...list.slice(0, first)];
 }
 
 export function cellKey({ case: name, link, mode }: Cell): string {

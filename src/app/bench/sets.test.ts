@@ -62,3 +62,15 @@ test('a mode of vmferry may have further options in its name', () => {
     assert.throws(() => modeOf(wrong), BenchError, wrong);
   }
 });
+
+test("QEMU's modes take a maximum downtime, and nothing else", () => {
+  const mode = modeOf('qemu-default:downtime=5000');
+  assert.ok(mode.family === 'qemu');
+  assert.deepEqual(
+    [mode.name, mode.native, mode.downtimeLimitMs],
+    ['qemu-default:downtime=5000', 'qemu-default', 5000],
+  );
+  for (const name of ['qemu-default:lanes=2', 'qemu-default:downtime=0', 'qemu-default:downtime=5s', 'qemu-default:']) {
+    assert.throws(() => modeOf(name), { code: 'BENCH_CHOICE' }, name);
+  }
+});

@@ -22,7 +22,7 @@ export function sampleOf(given: Partial<Sample> & Pick<Sample, 'mode'>): Sample 
     },
     ...{ cpu: { source: cpu, destination: cpu }, peak: { source: peak, destination: peak } },
     ...{ work: { before: 5000, during: 4000, after: 5000, lostMs: 400 }, neighbourWork: null },
-    ...{ limitBytes: null, limitProblem: null, damage: 0, furtherMs: {} },
+    ...{ limitBytes: null, limitProblem: null, damage: 0, furtherMs: {}, series: null },
     ...given,
   };
 }

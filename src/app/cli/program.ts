@@ -239,7 +239,7 @@ function addLabCommands({ program, console, done }: Frame): void {
 
 function addBenchCommand({ program, console, done }: Frame): void {
   const names = (text: string): string[] => text.split(',').filter((name) => name !== '');
-  program
+  const bench = program
     .command('bench')
     .description("measure vmferry beside QEMU's own migration, on the lab's two hosts (needs root; docs/benchmarks.md)")
     .addOption(new Option('--set <name>', 'which moves').choices(['main', 'quick', 'scaling']).default('main'))
@@ -259,6 +259,20 @@ function addBenchCommand({ program, console, done }: Frame): void {
     .addOption(json)
     .action(async (options, command: Command) =>
       done(await (await import('./commands/bench.ts')).bench(options, givenOptions(command), console)),
+    );
+  // The options are those of "bench", which takes them wherever they stand.
+  bench
+    .command('paper')
+    .description(
+      'draw the tables and figures of a paper again, and say which of its claims hold; without a name: list them',
+    )
+    .argument('[name]')
+    .action(async (name: string | undefined, _own, command: Command) =>
+      done(
+        await (
+          await import('./commands/bench-paper.ts')
+        ).benchPaper(name, command.optsWithGlobals(), givenOptions(bench), console),
+      ),
     );
 }
 

@@ -74,6 +74,8 @@ export type NativeOptions = {
   readonly signal: AbortSignal;
   /** A migration that has not completed by then is cancelled; default two minutes. */
   readonly moveTimeoutMs?: number;
+  /** The downtime that QEMU may expect when it stops the guest; its default is 300 ms. */
+  readonly downtimeLimitMs?: number;
 };
 
 const PORT = 4444;
@@ -114,7 +116,7 @@ export class NativeGuest implements MovableGuest {
     const { mode, signal, moveTimeoutMs = MOVE_TIMEOUT_MS } = this.#options;
     const [source, destination] = [this.#source.qmp, this.#destination.qmp];
     const uri = `tcp:${this.#destination.host.address}:${PORT}`;
-    const tuning: NativeTuning = this.#options.tuning ?? tunings[mode];
+    const tuning = limited(this.#options.tuning ?? tunings[mode], this.#options.downtimeLimitMs);
     for (const qmp of [source, destination]) await prepare(qmp, tuning);
     await destination.execute('migrate-incoming', { uri });
     const qemuVersion = formatVersion(source.version);
@@ -175,6 +177,11 @@ function watchDowntime(source: QmpClient, destination: QmpClient): () => number 
   source.on('STOP', ({ receivedMs }) => (stoppedMs = receivedMs));
   destination.on('RESUME', ({ receivedMs }) => (resumedMs = receivedMs));
   return () => (stoppedMs === null || resumedMs === null ? null : resumedMs - stoppedMs);
+}
+
+function limited(tuning: NativeTuning, downtimeLimitMs: number | undefined): NativeTuning {
+  if (downtimeLimitMs === undefined) return tuning;
+  return { ...tuning, parameters: { ...tuning.parameters, 'downtime-limit': downtimeLimitMs } };
 }
 
 /** The event of completion spares us a poll's delay; multifd must be set on both sides, and before the destination listens. */

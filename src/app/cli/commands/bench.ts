@@ -6,7 +6,8 @@ import { benchCases } from '../../bench/cases.ts';
 import { benchModes } from '../../bench/modes.ts';
 import { resultLines } from '../../bench/report-markdown.ts';
 import { cellsOfSet, runsOf } from '../../bench/sets.ts';
-import type { SetName } from '../../bench/sets.ts';
+import type { Choice, SetName } from '../../bench/sets.ts';
+import type { ResultCell } from '../../bench/results.ts';
 import { linkNames } from '../../lab/plan.ts';
 import type { Console } from '../console.ts';
 import { printResult } from '../console.ts';
@@ -38,24 +39,13 @@ export async function bench(
 ): Promise<ExitCode> {
   if (options.list === true) return list(options, console);
   const set = options.quick === true ? 'quick' : options.set;
-  const runs = options.runs ?? runsOf[set];
-  if (runs < 1 || runs > RUNS_MAX)
-    throw new UsageError('USAGE_ARGUMENT', `--runs ${runs} is not from 1 to ${RUNS_MAX}`);
-  const cells = cellsOfSet(set, {
-    ...(options.case !== undefined && { cases: options.case }),
-    ...(options.link !== undefined && { links: options.link }),
-    ...(options.mode !== undefined && { modes: options.mode }),
-  });
-  const interrupted = new AbortController();
-  const abort = (): void => interrupted.abort();
-  const off = console.onInterrupt(abort);
-  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, abort);
-  try {
+  const runs = runsFrom(options, runsOf[set]);
+  const cells = cellsOfSet(set, choiceOf(options));
+  return await whileInterruptible(console, async (signal) => {
     const { result, files, missing } = await runBench({
-      ...{ set, cells, runs, folder: resolve(options.out), timeoutMs: options.timeout, labName: options.lab },
+      ...{ set, cells, runs, folder: resolve(options.out), timeoutMs: options.timeout, labName: options.lab, signal },
       command: `vmferry bench ${argv.join(' ')}`.trim(),
       say: (line) => console.remark(line),
-      signal: interrupted.signal,
     });
     printResult(console, options, { ...result, files, missing }, () => [
       ...resultLines(result),
@@ -63,9 +53,35 @@ export async function bench(
       `Report: ${files.html}`,
       `Figures: ${files.json}, every move: ${files.samples}`,
     ]);
-    if (missing > 0) console.remark(`${missing} moves could not be made; the same command tries them again.`);
-    const isSound = missing === 0 && result.cells.every(({ damage }) => damage === 0);
-    return isSound ? exitCodes.completed : exitCodes.failed;
+    return endCodeOf(result.cells, missing, console);
+  });
+}
+
+/** Throws UsageError. */
+export function runsFrom({ runs }: BenchCommandOptions, otherwise: number): number {
+  if (runs === undefined || (runs >= 1 && runs <= RUNS_MAX)) return runs ?? otherwise;
+  throw new UsageError('USAGE_ARGUMENT', `--runs ${runs} is not from 1 to ${RUNS_MAX}`);
+}
+
+export function choiceOf({ case: cases, link: links, mode: modes }: BenchCommandOptions): Choice {
+  return {
+    ...(cases !== undefined && { cases }),
+    ...(links !== undefined && { links }),
+    ...(modes !== undefined && { modes }),
+  };
+}
+
+/** Until Ctrl-C, SIGTERM or SIGHUP; these are no errors: what was measured is kept. */
+export async function whileInterruptible(
+  console: Console,
+  run: (signal: AbortSignal) => Promise<ExitCode>,
+): Promise<ExitCode> {
+  const interrupted = new AbortController();
+  const abort = (): void => interrupted.abort();
+  const off = console.onInterrupt(abort);
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, abort);
+  try {
+    return await run(interrupted.signal);
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;
     console.remark('Interrupted; the lab is removed. The same command goes on after the last move that was made.');
@@ -74,6 +90,13 @@ export async function bench(
     off();
     for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.off(signal, abort);
   }
+}
+
+/** All was made, and no guest found damage. */
+export function endCodeOf(cells: readonly ResultCell[], missing: number, console: Console): ExitCode {
+  if (missing > 0) console.remark(`${missing} moves could not be made; the same command tries them again.`);
+  const isSound = missing === 0 && cells.every(({ damage }) => damage === 0);
+  return isSound ? exitCodes.completed : exitCodes.failed;
 }
 
 function list(options: BenchCommandOptions, console: Console): ExitCode {
