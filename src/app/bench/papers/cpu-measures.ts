@@ -48,6 +48,7 @@ export function cpuMeasures(): Measure[] {
         key: capsKey(kernel, memoryMb, vcpus),
         case: kernel,
         definition: { capsPercent, ...window },
+        runsMax: 1,
         run: async (tools) => await measureCaps({ kernel, memory: `${memoryMb}M`, vcpus }, tools),
       })),
     ),
@@ -55,13 +56,14 @@ export function cpuMeasures(): Measure[] {
   const cores = kernels.map((kernel): Measure => ({
     key: coresKey(kernel),
     case: kernel,
-    definition: { CORES_MAX, GUESTS_MAX, SMALL, ...window },
+    definition: { coresMax: CORES_MAX, guestsMax: GUESTS_MAX, memory: SMALL, ...window },
+    runsMax: 1,
     run: async (tools) => await measureCores(kernel, tools),
   }));
   const load: Measure = {
     key: loadKey,
     case: thresholdKernels[0]!,
-    definition: { loadsPercent, thresholdKernels, THRESHOLD_CORES, SMALL, ...window },
+    definition: { loadsPercent, kernels: thresholdKernels, cores: THRESHOLD_CORES, memory: SMALL, ...window },
     run: measureLoad,
   };
   return [...caps, ...cores, load];

@@ -1,10 +1,11 @@
 /** The papers there are, and what of one a person chose. */
 import { BenchError } from '../errors.ts';
 import type { Choice } from '../sets.ts';
+import { cpuThreshold } from './cpu-threshold.ts';
 import { mplm } from './mplm.ts';
 import type { Paper } from './paper.ts';
 
-export const papers: readonly Paper[] = [mplm];
+export const papers: readonly Paper[] = [cpuThreshold, mplm];
 
 /** Throws BenchError BENCH_CHOICE. */
 export function paperOf(name: string): Paper {
