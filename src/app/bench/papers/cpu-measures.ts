@@ -18,7 +18,7 @@ export const memoriesMb = [512, 1024, 2048] as const;
 export const vcpuCounts = [1, 2] as const;
 /** What two guests are allowed together, percent of the host of `THRESHOLD_CORES`. */
 export const loadsPercent = [25, 40, 50, 60, 65, 70, 80, 90, 100] as const;
-const thresholdKernels: readonly Kernel[] = ['dhrystone', 'livermore'];
+export const thresholdKernels: readonly Kernel[] = ['dhrystone', 'livermore'];
 const THRESHOLD_CORES = 2;
 /** The paper's machine had four. */
 const CORES_MAX = 4;
