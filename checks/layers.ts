@@ -30,7 +30,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'app/agent': [...core, 'core/machine', 'core/api', ...io, 'app/ferry', 'app/client'],
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],
   // Of what lies outside of src it may use one file: the recipes of guests.
-  'app/bench': ['core/base', 'core/model', 'io/hoststat', 'io/qemu', 'app/lab', 'guests/spec.ts'],
+  'app/bench': ['core/base', 'core/compress', 'core/model', 'io/hoststat', 'io/qemu', 'app/lab', 'guests/spec.ts'],
   'app/load': ['core/base', 'app/lab'],
   'app/cli': [
     'core/base',

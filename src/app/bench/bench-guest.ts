@@ -93,6 +93,11 @@ function emptyDisk(plan: LabPlan, name: string, size: string): string {
   return file;
 }
 
+/** The address of the guest that is moved. */
+export function movedAddress(plan: LabPlan): string {
+  return addressOf(plan, MOVED_HOST_NUMBER).split('/')[0]!;
+}
+
 function addressOf({ hosts: [{ address }], prefixBits }: LabPlan, number: number): string {
   return `${address.slice(0, address.lastIndexOf('.'))}.${number}/${prefixBits}`;
 }

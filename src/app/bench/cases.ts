@@ -4,6 +4,7 @@
  * holds.
  */
 import type { GuestOptions } from '../../../guests/spec.ts';
+import type { EchoLoad } from './echo-load.ts';
 import { BenchError } from './errors.ts';
 
 export type CaseGuest = Omit<GuestOptions, 'name' | 'accelerator' | 'heartbeat' | 'address' | 'networks' | 'disks'> & {
@@ -20,6 +21,8 @@ export type BenchCase = {
   readonly works: boolean;
   /** A guest that stays on host a beside the moved one: what the migration takes from it. */
   readonly neighbour?: CaseGuest;
+  /** What a client on host b does with the guest's echo service meanwhile. */
+  readonly echo?: EchoLoad;
   /** For charts of the scaling set: what is varied, and how much of it this case has. */
   readonly scale?: { readonly of: 'memory' | 'dirtyRate'; readonly value: number; readonly unit: string };
 };
@@ -94,6 +97,30 @@ const sonicCases = [0, 500, 1000, 1500, 2000].map((userMb): BenchCase => ({
   works: false,
 }));
 
+/** For papers (papers/). */
+const paperCases: readonly BenchCase[] = [
+  {
+    name: 'echo',
+    about: 'echoes 2 MB/s over 4 connections of a client on the other host, 512 MiB',
+    guest: { memory: '512M', writer: quiet, tcpPort: 7 },
+    works: false,
+    echo: { port: 7, connections: 4, bytesPerS: 2e6 },
+  },
+  {
+    name: 'mail-pair',
+    about: 'a mail server with 700 MB of file cache, 1 GiB, leaves a host on which another mail server stays',
+    guest: { memory: '1G', cache: '700M', writer: quiet, programs: ['mailfiles,tmpfs'] },
+    works: true,
+    neighbour: { memory: '256M', writer: quiet, programs: ['mailfiles,tmpfs'] },
+  },
+  {
+    name: 'files',
+    about: '256 MB of files that compress about 2:1 in its cache, 512 MiB',
+    guest: { memory: '512M', cache: '256M', writer: quiet },
+    works: false,
+  },
+];
+
 /** Three eighths of the memory hold what cannot be compressed, so that the link is what bounds every mode. */
 const memoryCases = [0.5, 1, 2, 4, 8].map((gib): BenchCase => ({
   name: `memory-${gib * 1024}`,
@@ -111,7 +138,14 @@ const dirtyRateCases = [0, 5, 10, 20, 40, 80, 160].map((mib): BenchCase => ({
   scale: { of: 'dirtyRate', value: mib, unit: 'MiB/s' },
 }));
 
-export const benchCases: readonly BenchCase[] = [...mainCases, noise, ...sonicCases, ...memoryCases, ...dirtyRateCases];
+export const benchCases: readonly BenchCase[] = [
+  ...mainCases,
+  noise,
+  ...sonicCases,
+  ...paperCases,
+  ...memoryCases,
+  ...dirtyRateCases,
+];
 
 /** Throws BenchError BENCH_CHOICE. */
 export function caseOf(name: string): BenchCase {

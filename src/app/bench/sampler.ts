@@ -16,10 +16,19 @@ import { labStatus } from '../lab/lab.ts';
 import { checkMoved, moveWatched, waitForPass, waitUntilReady } from '../lab/move-watch.ts';
 import type { MovableGuest, Moved, Watched, WatchTools } from '../lab/move-watch.ts';
 import { VmferryGuest } from '../lab/vmferry-migration.ts';
-import { programFailures, socketsBeside, startMoved, startNeighbour, workKindOf, workPoints } from './bench-guest.ts';
+import {
+  programFailures,
+  movedAddress,
+  socketsBeside,
+  startMoved,
+  startNeighbour,
+  workKindOf,
+  workPoints,
+} from './bench-guest.ts';
 import type { Accelerator, WorkKind } from './bench-guest.ts';
 import { caseOf } from './cases.ts';
 import type { BenchCase, CaseGuest } from './cases.ts';
+import { EchoClient } from './echo-load.ts';
 import { readConsole, waitForLines, watchArrivals } from './console-watch.ts';
 import { limitOfGuest } from './guest-limit.ts';
 import { modeOf } from './modes.ts';
@@ -59,7 +68,8 @@ export async function takeSample(step: Step, tools: WatchTools, options: SampleO
   try {
     const guest = await startMoved(benchCase, modeOf(step.mode), tools, options);
     try {
-      const seen = await new Watch(benchCase, guest, neighbour, tools).run(options);
+      const watch = new Watch(benchCase, guest, neighbour, tools);
+      const seen = await watch.run(options).finally(() => watch.close());
       return { ...step, ...seen, definition: definitionOf(step), startedAt, tookMs: performance.now() - beginMs };
     } finally {
       await guest.stop();
@@ -87,6 +97,7 @@ class Watch {
   readonly #neighbour: MovableGuest | null;
   readonly #tools: WatchTools;
   #timed: Timed | null = null;
+  #echo: EchoClient | null = null;
 
   constructor(benchCase: BenchCase, guest: MovableGuest, neighbour: MovableGuest | null, tools: WatchTools) {
     this.#case = benchCase;
@@ -96,11 +107,13 @@ class Watch {
   }
 
   async run({ wantsLimit, wantsSeries }: SampleOptions): Promise<Seen> {
+    const { guest: own, neighbour: other, echo } = this.#case;
     const pages = await this.#settle();
     const limit = wantsLimit ? await this.#limit() : { limitBytes: null, limitProblem: null };
+    const { plan } = this.#tools;
+    if (echo !== undefined) this.#echo = await EchoClient.start(plan.hosts[1], movedAddress(plan), echo);
     // What the limit takes is not the machine's own noise.
     await this.#tools.heartbeats.take();
-    const { guest: own, neighbour: other } = this.#case;
     const [before, beside] = await Promise.all([this.#lines(this.#guest, own), this.#lines(this.#neighbour, other)]);
     const series = wantsSeries === true ? await this.#beginSeries() : null;
     const moved = await moveWatched(this.#timedGuest(), 'b', this.#tools).catch((error: unknown) => {
@@ -119,10 +132,12 @@ class Watch {
           this.#lines(this.#neighbour, other),
         ])
       : [null, null];
+    const said = (await this.#echo?.report()) ?? null;
     const { outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs } = moved;
     const failures = programFailures(readConsole(await this.#guest.consoleFile()));
     return {
       ...{ outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs: finite(furtherMs) },
+      pagesSent: isThere ? (moved.pagesSent ?? null) : null,
       switchover: this.#switchover(),
       totalMs: isThere && timed !== null ? this.#totalMs(moved, timed) : null,
       elapsedMs: isThere && timed !== null ? timed.endMs - timed.startMs : null,
@@ -133,7 +148,8 @@ class Watch {
       work: timed && rates(before, after, timed),
       neighbourWork: timed && rates(beside, besideAfter, timed),
       ...limit,
-      damage: (watched.corruptedWords ?? 0) + failures,
+      damage: (watched.corruptedWords ?? 0) + failures + (said?.wrongEchoes ?? 0),
+      echo: said,
       series:
         over &&
         withWork(over, {
@@ -142,6 +158,10 @@ class Watch {
           neighbour: besideAfter ?? beside,
         }),
     };
+  }
+
+  close(): void {
+    this.#echo?.stop();
   }
 
   async #beginSeries(): Promise<SeriesWatch> {
@@ -247,7 +267,15 @@ export function definitionOf(step: Step): string {
 
 /** A sample of a move that the bench itself could not make. */
 export function failedSample(step: Step, error: unknown, tookMs: number): Sample {
-  const nothing = { totalMs: null, downtimeMs: null, clientGapMs: null, quietGapMs: null, wireBytes: null, cpu: null };
+  const nothing = {
+    totalMs: null,
+    downtimeMs: null,
+    clientGapMs: null,
+    quietGapMs: null,
+    wireBytes: null,
+    pagesSent: null,
+    cpu: null,
+  };
   return {
     ...step,
     ...nothing,
@@ -264,6 +292,7 @@ export function failedSample(step: Step, error: unknown, tookMs: number): Sample
       limitProblem: null,
       damage: 0,
       furtherMs: {},
+      echo: null,
       series: null,
     },
   };

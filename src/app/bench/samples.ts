@@ -73,6 +73,8 @@ export const sampleSchema = z.object({
   clientGapMs: figure,
   quietGapMs: figure,
   wireBytes: figure,
+  /** Contents of pages that crossed the wire, as the mover says. */
+  pagesSent: figure.default(null),
   cpu: z.object({ source: cpuSchema, destination: cpuSchema }).nullable(),
   peak: z.object({ source: peakSchema, destination: peakSchema }).nullable(),
   work: workSchema.nullable(),
@@ -85,6 +87,11 @@ export const sampleSchema = z.object({
   damage: z.number(),
   /** Times of the mover's own. */
   furtherMs: z.record(z.string(), z.number().nullable()),
+  /** What a client had of the guest's echo service from before the move until after it, where the case has one. */
+  echo: z
+    .object({ echoedBytes: z.number(), lostConnections: z.number(), wrongEchoes: z.number() })
+    .nullable()
+    .default(null),
   /** What went on over time; only where it was asked for. */
   series: seriesSchema.nullable().default(null),
 });

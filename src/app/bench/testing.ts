@@ -19,10 +19,11 @@ export function sampleOf(given: Partial<Sample> & Pick<Sample, 'mode'>): Sample 
       clientGapMs: 60,
       quietGapMs: 5,
       wireBytes: 100e6,
+      pagesSent: 25_000,
     },
     ...{ cpu: { source: cpu, destination: cpu }, peak: { source: peak, destination: peak } },
     ...{ work: { before: 5000, during: 4000, after: 5000, lostMs: 400 }, neighbourWork: null },
-    ...{ limitBytes: null, limitProblem: null, damage: 0, furtherMs: {}, series: null },
+    ...{ limitBytes: null, limitProblem: null, damage: 0, furtherMs: {}, echo: null, series: null },
     ...given,
   };
 }

@@ -153,6 +153,9 @@ export type QmpCommands = {
   'query-uuid': Call<undefined, { readonly UUID: string }>;
   'query-kvm': Call<undefined, { readonly enabled: boolean; readonly present: boolean }>;
   'query-migrate': Call<undefined, MigrationInfo>;
+  /** Seconds, and pages looked at per GiB. The rate is in MiB/s, once it is measured. */
+  'calc-dirty-rate': Call<{ readonly 'calc-time': number; readonly 'sample-pages': number }, Empty>;
+  'query-dirty-rate': Call<undefined, { readonly status: string; readonly 'dirty-rate'?: number }>;
   'query-migrate-capabilities': Call<undefined, readonly MigrationCapabilityStatus[]>;
   'query-migrate-parameters': Call<undefined, MigrationParameters>;
   'migrate-set-capabilities': Call<{ readonly capabilities: readonly MigrationCapabilityStatus[] }, Empty>;

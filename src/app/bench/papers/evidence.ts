@@ -16,12 +16,23 @@ export function samplesOf({ samples }: Pick<Evidence, 'samples'>, cell: Cell): S
   return samples.filter((each) => each.case === cell.case && each.link === cell.link && each.mode === cell.mode);
 }
 
-/** Median over the completed moves of a cell. */
+/** Median over the completed moves of a cell; of a guest that found damage there is no figure. */
 export function figureOfCell(evidence: Pick<Evidence, 'samples'>, cell: Cell, of: CellFigure): number | null {
-  const values = samplesOf(evidence, cell)
-    .filter(({ outcome }) => outcome === 'completed')
-    .flatMap((sample) => of(sample) ?? []);
-  return median(values);
+  return median(sound(samplesOf(evidence, cell)).flatMap((sample) => of(sample) ?? []));
+}
+
+/** The same, and Infinity where the migration was made and did not end. */
+export function figureOrEndless(evidence: Pick<Evidence, 'samples'>, cell: Cell, of: CellFigure): number | null {
+  return endOf(evidence, cell) === 'endless' ? Infinity : figureOfCell(evidence, cell, of);
+}
+
+/** The first completed move of a cell, for figures over time. */
+export function firstOf(evidence: Pick<Evidence, 'samples'>, cell: Cell): Sample | undefined {
+  return sound(samplesOf(evidence, cell))[0];
+}
+
+function sound(samples: readonly Sample[]): Sample[] {
+  return samples.filter(({ outcome, damage }) => outcome === 'completed' && damage === 0);
 }
 
 /** A figure of a measurement, median over the runs. */
@@ -79,7 +90,11 @@ export function verdictOf(parts: readonly boolean[]): Exclude<Verdict, 'unknown'
   return parts.some(Boolean) ? 'partly' : 'no';
 }
 
-/** "less by 32 %", "more by 5 %": of `ours` against `theirs`. */
+/** "32 % less", "5 % more": `ours` than `theirs`. */
+export function partLess(ours: number, theirs: number): number {
+  return 1 - ours / theirs;
+}
+
 export function changeText(ours: number, theirs: number): string {
   const percent = (1 - ours / theirs) * 100;
   return `${Math.abs(percent).toFixed(0)} % ${percent >= 0 ? 'less' : 'more'}`;
