@@ -1,4 +1,5 @@
 /** Tables 1 to 3 and figures 3 to 8: what a guest takes of a processor by its cap, memory and virtual processors. Pure. */
+import { median } from '../../lab/comparison.ts';
 import { capsKey, capsPercent, memoriesMb, vcpuCounts } from './cpu-measures.ts';
 import { PAPER_CORES, paperCaps } from './cpu-paper-values.ts';
 import { judge, measuredRow, verdictOf } from './evidence.ts';
@@ -20,7 +21,7 @@ export function capFindings(evidence: Evidence): Findings {
     null;
   return {
     claims: [belowClaim(use), aboveClaim(use), memoryClaim(use), twoClaim(use)],
-    tables: [...vcpuCounts.map((vcpus) => useTable(use, vcpus)), workTable(use)],
+    tables: [...vcpuCounts.map((vcpus) => useTable(use, vcpus)), ownTable(use), workTable(use)],
     charts: kernels.map((kernel) => useChart(use, kernel)),
   };
 }
@@ -152,6 +153,28 @@ function useTable(use: UseOf, vcpus: number): PaperTable {
     note: `percent of one processor, all threads of the guest's QEMU${from}`,
     columns: ['cap', ...capsPercent.map((cap) => `${cap} %`)],
     rows: vcpus === 1 ? [...own, ...paper] : own,
+  };
+}
+
+/** What a cap pays for beside the guest itself. */
+function ownTable(use: UseOf): PaperTable {
+  const own = (kernel: Kernel, vcpus: number, cap: number): number | null =>
+    median(
+      memoriesMb.flatMap((memoryMb) => {
+        const [all, vcpu] = ['usePercent', 'vcpuPercent'].map((name) => use({ kernel, memoryMb, vcpus }, cap, name));
+        return all == null || vcpu == null ? [] : [all - vcpu];
+      }),
+    );
+  return {
+    title: "Of this, QEMU's threads beside those of the virtual processors (not in the paper)",
+    note: 'percent of one processor, median over the three memories',
+    columns: ['cap', ...capsPercent.map((cap) => `${cap} %`)],
+    rows: vcpuCounts.flatMap((vcpus) =>
+      kernels.map((kernel) => [
+        `${kernel} ${vcpus} vCPU`,
+        ...capsPercent.map((cap) => oneDigit(own(kernel, vcpus, cap))),
+      ]),
+    ),
   };
 }
 
