@@ -1,7 +1,7 @@
 /** Daradkeh and Agarwal's DSM migration: pages of low dirty rate before, the others around the switchover. */
 import { cellsOf } from './evidence.ts';
 import type { Paper } from './paper.ts';
-import { dsmFindings } from './dsm-findings.ts';
+import { dsmFindings, dsmModes, workloads } from './dsm-findings.ts';
 
 export const dsm: Paper = {
   name: 'dsm',
@@ -16,7 +16,11 @@ export const dsm: Paper = {
     'emulation if the machine has no KVM, instead of Windows 7 and Ubuntu 12 under Xen. The work: Dhrystone for compiling, a multigrid solver on ' +
     '64 MiB (mg) for playing video, an echo service with 2 MB/s each way over 4 connections for a web server. One run instead of six, ' +
     'unless --runs says otherwise.',
-  cells: cellsOf(['idle', 'dhrystone', 'mg', 'echo'], '100mbit', ['vmferry-precopy', 'vmferry-dsm', 'qemu-default']),
+  cells: cellsOf(
+    workloads.map(({ name }) => name),
+    '100mbit',
+    dsmModes,
+  ),
   runs: 1,
   wantsSeries: true,
   findings: dsmFindings,

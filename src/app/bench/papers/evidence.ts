@@ -69,7 +69,7 @@ export function cellsOf(cases: readonly string[], link: LinkName, modes: readonl
 export type Judged = { readonly here: string; readonly holds: Exclude<Verdict, 'unknown'>; readonly why: string };
 
 /** `decide` is asked only when every value is there; else the claim is unknown. */
-export function judge<T extends readonly (number | null)[]>(
+export function judge<const T extends readonly (number | null)[]>(
   { claim, paper }: Pick<Claim, 'claim' | 'paper'>,
   values: T,
   decide: (known: { [K in keyof T]: number }) => Judged,

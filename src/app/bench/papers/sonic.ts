@@ -1,8 +1,7 @@
 /** Koto et al.'s SonicMigration: memory that the guest can do without is not sent. */
 import { cellsOf } from './evidence.ts';
 import type { Paper } from './paper.ts';
-import { noiseCase, sonicModes, sweepCase, userMemoryMb } from './sonic-findings.ts';
-import { sonicFindings } from './sonic-findings.ts';
+import { noiseCase, sonicFindings, sonicModes, sweepCase, userMemoryMb } from './sonic-findings.ts';
 
 export const sonic: Paper = {
   name: 'sonic',
