@@ -25,12 +25,12 @@ type FiguresOf = (kernel: Kernel, mode: Mode) => { readonly total: Figure | null
 
 export function moveFindings(evidence: Evidence): Findings {
   const completed = (kernel: Kernel, mode: Mode): Sample[] =>
-    samplesOf(evidence, { case: kernel, link: moveLink, mode }).filter(({ outcome }) => outcome === 'completed');
+    samplesOf(evidence, { case: kernel, link: moveLink, mode }).filter(({ outcome, damage }) => outcome === 'completed' && damage === 0);
   const figures: FiguresOf = (kernel, mode) => ({
     total: figureOf(completed(kernel, mode).map(({ totalMs }) => totalMs)),
     downtime: figureOf(completed(kernel, mode).map(({ downtimeMs }) => downtimeMs)),
   });
-  const all = moveModes.flatMap((mode) => kernels.flatMap((kernel) => completed(kernel, mode)));
+  const all = moveModes.flatMap((mode) => kernels.map((kernel) => completed(kernel, mode)));
   return {
     claims: [totalClaim(figures), downtimeClaim(figures), partClaim(figures), preferenceClaim(figures), sumClaim(all)],
     tables: [movesTable(figures), stagesTable(completed)],
@@ -143,14 +143,16 @@ function preferenceClaim(figures: FiguresOf): Claim {
  * Equation 1. A report's total is the sum of its stages by construction, so that sum is compared with a clock that knows nothing of
  * stages: the bench's own, from the request until it has the report.
  */
-function sumClaim(samples: readonly Sample[]): Claim {
+function sumClaim(cells: readonly (readonly Sample[])[]): Claim {
   const asked = {
     claim:
       'The total time is the sum of its stages: initialisation, reservation, pre-copy, stop-and-copy, commitment, activation (equation 1)',
     paper: 'a definition, without numbers',
   };
-  const times = samples.map(stageTimesOf).filter((each) => each !== null);
-  if (times.length === 0) return unknownClaim(asked, 'no move has reported its stages');
+  const found = cells.map((samples) => samples.map(stageTimesOf).filter((each) => each !== null));
+  const missing = found.filter((each) => each.length === 0).length;
+  if (missing > 0) return unknownClaim(asked, `stages of ${missing} of ${cells.length} kernels and modes are missing`);
+  const times = found.flat();
   const parts = times.map(({ sumMs, outsideMs }) => sumMs / outsideMs);
   const rests = times.map(({ sumMs, outsideMs }) => outsideMs - sumMs);
   const [least, most] = [Math.min(...parts), Math.max(...parts)];
