@@ -3,11 +3,15 @@ import { test } from 'node:test';
 import { remainingMeasures } from '../measures.ts';
 import { hashOf } from '../samples.ts';
 import type { Measurement } from '../samples.ts';
-import { capsPercent, cpuMeasures, loadKey } from './cpu-measures.ts';
+import { capsPercent, cpuMeasures, loadKey, othersPercent } from './cpu-measures.ts';
 
 const measures = cpuMeasures();
 
-function doneOf(key: string, run: number, definition: unknown = measures.find((each) => each.key === key)?.definition): Measurement {
+function doneOf(
+  key: string,
+  run: number,
+  definition: unknown = measures.find((each) => each.key === key)?.definition,
+): Measurement {
   const done = { startedAt: '2026-11-21T10:00:00.000Z', tookMs: 1, outcome: 'completed', reason: 'completed' } as const;
   return { run, measure: key, definition: hashOf(definition), ...done, values: {} };
 }
@@ -26,4 +30,16 @@ test('only what scatters is measured in every run, and nothing twice', () => {
   assert.deepEqual(left(2, [doneOf(loadKey, 1)]), [loadKey]);
   assert.deepEqual(left(2, [doneOf(loadKey, 2)]), []);
   assert.deepEqual(left(2, [doneOf(loadKey, 2, 'of another kind')]), [loadKey]);
+});
+
+test('what others take is what is busy and no guest took', () => {
+  const use = (usePercent: number, hostPercent: number) => ({
+    usePercent,
+    hostPercent,
+    vcpuPercent: usePercent,
+    workPerS: 1,
+  });
+  assert.equal(othersPercent([use(75, 40)], 2), 5);
+  assert.equal(othersPercent([use(75, 95)], 2), 115);
+  assert.equal(othersPercent([use(60, 62), use(60, 61)], 2), 4);
 });
