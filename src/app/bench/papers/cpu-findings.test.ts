@@ -187,6 +187,16 @@ test('an order of medians that overlap is no order', () => {
   assert.match(claimOf(turned, 'The guest to be moved first').here, /^linpack, dhrystone, livermore .* by downtime/);
 });
 
+test('total times that differ by less than moves scatter are neither the same nor different', () => {
+  const times = { ...asPaper, linpack: { totalMs: 75_000, downtimeMs: 19_000 } };
+  const of = (scatterMs: number): Claim => claimOf({ ...good, samples: moves(times, 100, scatterMs) }, 'The three kernels');
+  assert.equal(of(10).holds, 'no');
+  assert.equal(of(10_000).holds, 'partly');
+  assert.match(of(10_000).why, /1\.19 times the fastest \(vmferry-auto; their moves overlap\)/);
+  const preference = claimOf({ ...good, samples: moves(times, 100, 10_000) }, 'The guest to be moved first');
+  assert.match(preference.here, /^livermore, linpack, dhrystone .* by downtime/);
+});
+
 test('total times that differ decide before the downtime does', () => {
   const times = { ...asPaper, linpack: { totalMs: 30_000, downtimeMs: 29_000 } };
   const evidence = { ...good, samples: moves(times) };
