@@ -189,7 +189,8 @@ test('an order of medians that overlap is no order', () => {
 
 test('total times that differ by less than moves scatter are neither the same nor different', () => {
   const times = { ...asPaper, linpack: { totalMs: 75_000, downtimeMs: 19_000 } };
-  const of = (scatterMs: number): Claim => claimOf({ ...good, samples: moves(times, 100, scatterMs) }, 'The three kernels');
+  const of = (scatterMs: number): Claim =>
+    claimOf({ ...good, samples: moves(times, 100, scatterMs) }, 'The three kernels');
   assert.equal(of(10).holds, 'no');
   assert.equal(of(10_000).holds, 'partly');
   assert.match(of(10_000).why, /1\.19 times the fastest \(vmferry-auto; their moves overlap\)/);

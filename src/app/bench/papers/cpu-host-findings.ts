@@ -176,13 +176,13 @@ function coresChart(use: CoresUse, coresMax: number): PaperChart {
   const counts = Array.from({ length: coresMax }, (_, index) => index + 1);
   const greys = ['#e2c9a6', '#d3a867', '#b98536', '#8f6321'];
   const paper = paperCores.dhrystone.map((_, index) => ({
-    name: `paper, ${index + 1} ${index === 0 ? 'core' : 'cores'}`,
+    name: `paper: ${index + 1}`,
     color: greys[index]!,
     values: kernels.map((kernel) => paperCores[kernel][index]!),
   }));
   const own = [1, 2].flatMap((guests) =>
     counts.map((cores, index) => ({
-      name: `${guests === 1 ? 'here' : 'here beside a second guest'}, ${cores} ${cores === 1 ? 'core' : 'cores'}`,
+name: `${guests === 1 ? 'alone' : 'beside another guest'}: ${cores}`,
       color:
         guests === 1
           ? ['#7cc3a4', '#0b7a5c', '#08543f', '#04291f'][index]!
@@ -194,7 +194,7 @@ function coresChart(use: CoresUse, coresMax: number): PaperChart {
     kind: 'bars',
     options: {
       title: 'Use by number of cores (table 4)',
-      note: 'percent of one processor that one load takes; paper: means of ten trials',
+      note: 'percent of one processor that one load takes, on so many cores; paper: means of ten trials',
       unit: '%',
       categories: [...kernels],
       series: [...paper, ...own],

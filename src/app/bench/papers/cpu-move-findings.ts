@@ -253,23 +253,25 @@ function movesChart(
   figure: (kernel: Kernel, mode: Mode) => Figure | null,
 ): PaperChart {
   const colors = ['#0b7a5c', '#7cc3a4'];
-  const seconds = (value: Figure | null): number | null =>
-    value === null ? null : Number((value.median / 1000).toPrecision(4));
   return {
     kind: 'bars',
     options: {
-      ...{ title, note: 'seconds, logarithmic; less is better', unit: 's', isLogarithmic: true },
+      ...{ title, note: 'milliseconds, logarithmic; less is better', unit: 'ms', isLogarithmic: true },
       categories: [...paperPreference],
       series: [
-        { name: 'paper (Xen)', color: '#b98536', values: paperPreference.map(paper) },
+        { name: 'paper (Xen)', color: '#b98536', values: paperPreference.map((kernel) => paper(kernel) * 1000) },
         ...moveModes.map((mode, index) => ({
           name: mode,
           color: colors[index]!,
-          values: paperPreference.map((kernel) => seconds(figure(kernel, mode))),
+          values: paperPreference.map((kernel) => rounded(figure(kernel, mode))),
         })),
       ],
     },
   };
+}
+
+function rounded(figure: Figure | null): number | null {
+  return figure === null ? null : Math.round(figure.median);
 }
 
 /** Kernels by their values, the least first. */
