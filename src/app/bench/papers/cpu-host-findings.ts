@@ -182,7 +182,7 @@ function coresChart(use: CoresUse, coresMax: number): PaperChart {
   }));
   const own = [1, 2].flatMap((guests) =>
     counts.map((cores, index) => ({
-name: `${guests === 1 ? 'alone' : 'beside another guest'}: ${cores}`,
+      name: `${guests === 1 ? 'alone' : 'beside another guest'}: ${cores}`,
       color:
         guests === 1
           ? ['#7cc3a4', '#0b7a5c', '#08543f', '#04291f'][index]!
