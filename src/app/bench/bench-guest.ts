@@ -28,6 +28,7 @@ const MOVED_NAME = 'guest';
 export const NEIGHBOUR_NAME = 'neighbour';
 const MOVED_HOST_NUMBER = 10;
 const NEIGHBOUR_HOST_NUMBER = 11;
+const STAYING_HOST_NUMBER = 20;
 
 export { parseWriterLines };
 
@@ -61,6 +62,17 @@ export async function startNeighbour(
 ): Promise<MovableGuest> {
   const place = { name: NEIGHBOUR_NAME, address: addressOf(tools.plan, NEIGHBOUR_HOST_NUMBER) };
   return await VmferryGuest.start(tools.plan, specOf({ ...guest, ...place }, tools.plan, accelerator), tools.signal);
+}
+
+/** Starts a guest for measurements without a move on host a, the `index`-th of them. Throws as `startMoved`. */
+export async function startStaying(
+  guest: CaseGuest,
+  index: number,
+  { plan, signal }: Pick<WatchTools, 'plan' | 'signal'>,
+  accelerator: Accelerator,
+): Promise<VmferryGuest> {
+  const place = { name: `staying-${index}`, address: addressOf(plan, STAYING_HOST_NUMBER + index) };
+  return await VmferryGuest.start(plan, specOf({ ...guest, ...place }, plan, accelerator), signal);
 }
 
 type PlacedGuest = CaseGuest & { readonly name: string; readonly address: string; readonly heartbeat?: string };

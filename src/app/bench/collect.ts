@@ -59,8 +59,9 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   setUp();
   const facts = await examineMachine();
   const file = SamplesFile.open(options.samplesFile, planOf(options, facts), new Date().toISOString());
-  const count = options.runs * (options.cells.length + (options.measures ?? []).length);
-  const known = options.knownMeasures ?? options.measures ?? [];
+  const { cells, measures = [], runs } = options;
+  const count = runs * cells.length + measures.reduce((sum, { runsMax = runs }) => sum + Math.min(runs, runsMax), 0);
+  const known = options.knownMeasures ?? measures;
   const jobs = jobsOf(options, file, facts.machine);
   const done = count - jobs.length;
   if (done > 0) options.say(`${done} of ${count} moves were made before and are kept (${options.samplesFile})`);

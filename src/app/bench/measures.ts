@@ -27,6 +27,8 @@ export type Measure = {
   readonly link?: LinkName;
   /** What it depends on: a measurement of another definition does not count any more. Plain data. */
   readonly definition: unknown;
+  /** It is taken in so many runs at most: one that has all the values it needs in itself need not be repeated. Default: in all. */
+  readonly runsMax?: number;
   /** Starts what it needs on the lab's hosts, ends it, and returns plain figures. Throws what that throws. */
   readonly run: (tools: MeasureTools) => Promise<MeasuredValues>;
 };
@@ -51,7 +53,8 @@ export function remainingMeasures(
   done: readonly Measurement[],
 ): readonly Measure[] {
   const valid = done.filter((each) => each.run === run && isValidMeasurement(each, measures));
-  return measures.filter(({ key }) => !valid.some(({ measure }) => measure === key));
+  const due = measures.filter(({ runsMax = run }) => run <= runsMax);
+  return due.filter(({ key }) => !valid.some(({ measure }) => measure === key));
 }
 
 export function measureJob(

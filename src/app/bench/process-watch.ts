@@ -97,8 +97,11 @@ export class ProcessWatch {
   }
 }
 
-/** utime and stime; those of children that were waited for are left out, because a QEMU is its agent's child. */
-function cpuMsOf(file: string): number | null {
+/**
+ * utime and stime by a file `stat` in /proc; null when the process is gone. Those of children that were waited for are left out,
+ * because a QEMU is its agent's child.
+ */
+export function cpuMsOf(file: string): number | null {
   try {
     const text = readFileSync(file, 'latin1');
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');

@@ -83,6 +83,10 @@ export async function takeSample(step: Step, tools: WatchTools, options: SampleO
 
 type Seen = Omit<Sample, keyof Step | 'definition' | 'startedAt' | 'tookMs'>;
 type FoundLimit = Pick<Sample, 'limitBytes' | 'limitProblem'>;
+type FiguresOfMove = Omit<
+  Seen,
+  'clientGapMs' | 'work' | 'neighbourWork' | 'limitBytes' | 'limitProblem' | 'damage' | 'echo' | 'series'
+>;
 /** Of one guest at one place. */
 type Lines = { readonly all: readonly WorkPoint[]; readonly seen: readonly SeenPoint[] };
 type Timed = {
@@ -113,20 +117,20 @@ class Watch {
     const { guest: own, neighbour: other, echo, server } = this.#case;
     const pages = await this.#settle();
     const limit = wantsLimit ? await this.#limit() : { limitBytes: null, limitProblem: null };
-    const { plan } = this.#tools;
+    const { plan, signal } = this.#tools;
     if (echo !== undefined) this.#echo = await EchoClient.start(plan.hosts[1], movedAddress(plan), echo);
     if (server !== undefined) this.#server = await startServerClient(plan.hosts[0], movedAddress(plan), server);
+    const series = wantsSeries === true ? await this.#beginSeries() : null;
     // What the limit takes is not the machine's own noise.
     await this.#tools.heartbeats.take();
     const [before, beside] = await Promise.all([this.#lines(this.#guest, own), this.#lines(this.#neighbour, other)]);
-    const series = wantsSeries === true ? await this.#beginSeries() : null;
     await this.#server?.take();
     const moved = await moveWatched(this.#timedGuest(), 'b', this.#tools).catch((error: unknown) => {
       series?.drop();
       throw error;
     });
     const timed = this.#timed;
-    const over = series && timed && (await series.end(timed.startMs, this.#tools.signal));
+    const over = series && timed && (await series.end(timed.startMs, signal));
     const isThere = moved.outcome === 'completed';
     const watched: (Partial<Watched> & Moved) | Watched = isThere
       ? await checkMoved(this.#guest, pages, moved, this.#tools)
@@ -139,31 +143,33 @@ class Watch {
       : [null, null];
     const said = (await this.#echo?.report()) ?? null;
     const served = (await this.#server?.finish()) ?? null;
-    const { outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs } = moved;
     const failures = programFailures(readConsole(await this.#guest.consoleFile()));
     return {
-      ...{ outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs: finite(furtherMs) },
-      pagesSent: isThere ? (moved.pagesSent ?? null) : null,
-      switchover: this.#switchover(),
-      totalMs: isThere && timed !== null ? this.#totalMs(moved, timed) : null,
-      elapsedMs: isThere && timed !== null ? timed.endMs - timed.startMs : null,
-      downtimeMs: isThere ? moved.downtimeMs : null,
+      ...this.#ofMove(moved, timed),
       clientGapMs: watched.longestGapMs ?? null,
-      cpu: timed && { source: timed.processes.a.cpu, destination: timed.processes.b.cpu },
-      peak: timed && { source: timed.processes.a.peak, destination: timed.processes.b.peak },
       work: timed && rates(before, after, timed),
       neighbourWork: timed && rates(beside, besideAfter, timed),
       ...limit,
       damage: (watched.corruptedWords ?? 0) + failures + (said?.wrongEchoes ?? 0) + (served?.failures ?? 0),
       echo: said,
       server: served,
-      series:
-        over &&
-        withWork(over, {
-          source: { all: over.sourceWork, seen: before?.seen ?? [] },
-          destination: after,
-          neighbour: besideAfter ?? beside,
-        }),
+      series: over && withWork(over, { source: before, destination: after, neighbour: besideAfter ?? beside }),
+    };
+  }
+
+  /** What is known as soon as the mover is done. */
+  #ofMove(moved: Moved, timed: Timed | null): FiguresOfMove {
+    const { outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs } = moved;
+    const isThere = outcome === 'completed';
+    return {
+      ...{ outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs: finite(furtherMs) },
+      switchover: this.#switchover(),
+      totalMs: isThere && timed !== null ? this.#totalMs(moved, timed) : null,
+      elapsedMs: isThere && timed !== null ? timed.endMs - timed.startMs : null,
+      downtimeMs: isThere ? moved.downtimeMs : null,
+      pagesSent: isThere ? (moved.pagesSent ?? null) : null,
+      cpu: timed && { source: timed.processes.a.cpu, destination: timed.processes.b.cpu },
+      peak: timed && { source: timed.processes.a.peak, destination: timed.processes.b.peak },
     };
   }
 

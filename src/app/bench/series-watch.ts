@@ -1,6 +1,6 @@
 /**
  * What goes on over time around a move: bytes at the link, time of the virtual processors on both hosts, and the work of the
- * guests, every tenth of a second, from 3 s before the move to 3 s after it. The papers' figures over time are drawn of this.
+ * guests, every tenth of a second, from at least 3 s before the move to 3 s after it. The papers' figures over time are drawn of this.
  *
  * Counters are read from /proc, whose processor times are in steps of 10 ms: a tenth of an interval.
  */
@@ -138,13 +138,15 @@ type Said = { readonly all: readonly WorkPoint[]; readonly seen: readonly SeenPo
 
 /** The series with the guests' work over time. Pure. */
 export function withWork(
-  { columns, startMs }: SeenSeries,
+  { columns, startMs, sourceWork }: SeenSeries,
   said: { readonly source: Said; readonly destination: Said; readonly neighbour: Said },
 ): Series {
-  const from = -AROUND_MS;
+  const from = columns.atMs[0] ?? 0;
   const until = (columns.atMs.at(-1) ?? 0) + AROUND_MS;
   const within = (said: Said): WorkSeries => workOf(said, { startMs, from, until });
-  const [source, destination] = [within(said.source), within(said.destination)];
+  // Of the source's lines those of the move itself came after `said`.
+  const source = within(said.source && { all: sourceWork, seen: said.source.seen });
+  const destination = within(said.destination);
   const work = {
     atMs: [...source.atMs, ...destination.atMs],
     perS: [...source.perS, ...destination.perS],

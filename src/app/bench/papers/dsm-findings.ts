@@ -52,8 +52,8 @@ export function dsmFindings(evidence: Evidence): Findings {
     ],
     tables: [figure4Table(evidence)],
     charts: [
-      figure4(evidence, totalMs, 'Figure 4 a, c: total time', 's', 1000),
-      figure4(evidence, downtimeMs, 'Figure 4 b, d: downtime', 'ms', 1),
+      figure4(evidence, totalMs, { title: 'Figure 4 a, c: total time', unit: 's', divisor: 1000 }),
+      figure4(evidence, downtimeMs, { title: 'Figure 4 b, d: downtime', unit: 'ms', divisor: 1 }),
       ...workloads.flatMap((workload) => overTimeCharts(evidence, workload)),
     ],
   };
@@ -209,7 +209,10 @@ function meanRate({ atMs, stepMs, wireBytes }: Series, fromMs: number, toMs: num
   return ms === 0 ? null : bytes / MBIT / (ms / 1000);
 }
 
-function figure4(evidence: Evidence, of: CellFigure, title: string, unit: string, divisor: number): PaperChart {
+/** What a chart shows, and what one of its unit is. */
+type Axis = { readonly title: string; readonly unit: string; readonly divisor: number };
+
+function figure4(evidence: Evidence, of: CellFigure, { title, unit, divisor }: Axis): PaperChart {
   return {
     kind: 'bars',
     options: {

@@ -43,6 +43,18 @@ export function measured({ measurements }: Pick<Evidence, 'measurements'>, key: 
   return median(values);
 }
 
+/** A row of figures of a measurement, each the median over the runs; null where no run has it. */
+export function measuredRow(
+  { measurements }: Pick<Evidence, 'measurements'>,
+  key: string,
+  name: string,
+): readonly number[] | null {
+  const rows = measurements
+    .filter(({ measure }) => measure === key)
+    .flatMap(({ values }) => (Array.isArray(values[name]) ? [values[name]] : []));
+  return rows[0]?.map((_, index) => median(rows.flatMap((row) => row[index] ?? []))!) ?? null;
+}
+
 /** `missing`: it was not made. `endless`: it was made, and no run of it completed. */
 export function endOf(evidence: Pick<Evidence, 'samples'>, cell: Cell): 'missing' | 'completed' | 'endless' {
   const own = samplesOf(evidence, cell);

@@ -8,7 +8,7 @@ import type { CellFigure } from './evidence.ts';
 import { oursColor, percentText, rounded, thirdColor, theirsColor, timeOrEnd } from './figures.ts';
 import type { Claim, Evidence, Findings, PaperChart, PaperTable } from './paper.ts';
 
-/** In the order of how much they write. */
+/** That which writes least is the first. */
 export const kernels = ['bt', 'mg', 'sp', 'is'] as const;
 /** With one that writes next to nothing. */
 export const rateCases = ['linpack', ...kernels] as const;

@@ -10,7 +10,12 @@ export function renderPaperMarkdown(result: PaperResult): string {
 
 /** Claims, tables, what it was measured on. */
 export function paperLines(result: PaperResult): string[] {
-  const claims = result.claims.map(({ claim, paper, here, holds, why }) => [claim, paper, here, holds, why].map(cell));
+  const claims = result.claims.flatMap(({ claim, paper, here, holds, why }) => [
+    `- **${holds}**: ${claim}.`,
+    `  - paper: ${paper}`,
+    `  - here: ${here}`,
+    `  - ${holds === 'unknown' ? 'because' : 'judged'}: ${why}`,
+  ]);
   const tables = result.tables.flatMap(({ title, note, columns, rows }) => [
     '',
     `${title}${note === '' ? '' : ` (${note})`}:`,
@@ -20,12 +25,7 @@ export function paperLines(result: PaperResult): string[] {
       rows.map((row) => row.map(cell)),
     ),
   ]);
-  return [
-    ...markdownTable(['claim', 'paper', 'here', 'holds', 'why'], claims),
-    ...tables,
-    '',
-    ...measuredLines(result),
-  ];
+  return ['What the paper claims, and whether it holds here:', '', ...claims, ...tables, '', ...measuredLines(result)];
 }
 
 function cell(text: string): string {

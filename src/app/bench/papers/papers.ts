@@ -2,12 +2,13 @@
 import { BenchError } from '../errors.ts';
 import type { Choice } from '../sets.ts';
 import { compression } from './compression.ts';
+import { cpuThreshold } from './cpu-threshold.ts';
 import { dsm } from './dsm.ts';
 import { mplm } from './mplm.ts';
 import type { Paper } from './paper.ts';
 import { sonic } from './sonic.ts';
 
-export const papers: readonly Paper[] = [dsm, sonic, mplm, compression];
+export const papers: readonly Paper[] = [dsm, cpuThreshold, sonic, mplm, compression];
 
 /** Throws BenchError BENCH_CHOICE. */
 export function paperOf(name: string): Paper {

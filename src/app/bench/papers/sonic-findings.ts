@@ -65,8 +65,12 @@ export function sonicFindings(evidence: Evidence): Findings {
     tables: [noiseTable(evidence), sweepTable(evidence)],
     charts: [
       ...sonicModes.flatMap((mode) => figure1And2(evidence, mode)),
-      figure3(evidence, totalMs, 'Figure 3 a: migration time by user memory', 's', 1000),
-      figure3(evidence, pagesSent, 'Figure 3 b: pages transferred by user memory', '1000 pages', 1000),
+      figure3(evidence, totalMs, { title: 'Figure 3 a: migration time by user memory', unit: 's', divisor: 1000 }),
+      figure3(evidence, pagesSent, {
+        title: 'Figure 3 b: pages transferred by user memory',
+        unit: '1000 pages',
+        divisor: 1000,
+      }),
     ],
   };
 }
@@ -239,7 +243,10 @@ function workLine(name: string, color: string, work: WorkSeries | null): LineSer
   return [{ name, color, points: work.atMs.map((at, n) => [rounded(at / 1000), work.perS[n]!] as const) }];
 }
 
-function figure3(evidence: Evidence, of: CellFigure, title: string, unit: string, divisor: number): PaperChart {
+/** What a chart shows, and what one of its unit is. */
+type Axis = { readonly title: string; readonly unit: string; readonly divisor: number };
+
+function figure3(evidence: Evidence, of: CellFigure, { title, unit, divisor }: Axis): PaperChart {
   return {
     kind: 'lines',
     options: {
