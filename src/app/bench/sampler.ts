@@ -85,7 +85,7 @@ type Seen = Omit<Sample, keyof Step | 'definition' | 'startedAt' | 'tookMs'>;
 type FoundLimit = Pick<Sample, 'limitBytes' | 'limitProblem'>;
 type FiguresOfMove = Omit<
   Seen,
-  'clientGapMs' | 'work' | 'neighbourWork' | 'limitBytes' | 'limitProblem' | 'damage' | 'echo' | 'series'
+  'clientGapMs' | 'work' | 'neighbourWork' | 'limitBytes' | 'limitProblem' | 'damage' | 'echo' | 'server' | 'series'
 >;
 /** Of one guest at one place. */
 type Lines = { readonly all: readonly WorkPoint[]; readonly seen: readonly SeenPoint[] };
