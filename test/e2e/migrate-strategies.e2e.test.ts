@@ -68,8 +68,8 @@ describe('a guest that writes faster than the link', () => {
     const rates = [...lab.agentLog('a').matchAll(/takes about (\d+) Mbit\/s/g)].map(([, rate]) => Number(rate));
     t.diagnostic(`${rates.join(', ')} Mbit/s`);
     assert.equal(rates.length, 1);
-    // Whatever else goes on here can only make a link of 100 Mbit/s look slower.
-    assert.ok(rates[0]! > 10 && rates[0]! < 130, `${rates[0]} Mbit/s`);
+    // Whatever else goes on here makes it look slower; the shaper's burst a little faster.
+    assert.ok(rates[0]! > 10 && rates[0]! < 150, `${rates[0]} Mbit/s`);
   });
 
   test('auto stops it within the same bound', async (t) => {

@@ -22,7 +22,7 @@ test('a plan sees what the guest writes and holds, and predicts its migration wi
   const rate = plan.guest.writtenBytesPerS / MIB;
   assert.ok(rate > 1.5 && rate < 10, `${rate} MiB/s for a writer of 4 MiB/s and what else the guest does`);
   const linkRate = plan.link.bytesPerS ?? 0;
-  assert.ok(linkRate > 4e6 && linkRate < 14e6, `${linkRate} bytes/s on a link of 12.5e6`);
+  assert.ok(linkRate > 2e6 && linkRate < 18e6, `${linkRate} bytes/s on a link of 12.5e6`);
   assert.deepEqual(
     plan.predictions.map(({ strategy }) => strategy),
     ['auto', 'precopy', 'mplm'],

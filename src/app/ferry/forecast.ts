@@ -57,11 +57,9 @@ export async function forecastMove(
     if (hasPullPhase(request.options)) here.push(...pullProblems(request.vm.name, facts.ram));
     const map = memoryMap(facts.ram, facts.ram.blocks, facts.ram.reachable);
     const notes: string[] = [];
-    const [look, use, there] = await Promise.all([
-      lookAtGuest(map, measureMs, signal),
-      askGuest(request, notes, signal),
-      askThere(host, request, facts, signal),
-    ]);
+    // By itself: looking at the guest takes this thread's time, and the link would seem slow.
+    const there = await askThere(host, request, facts, signal);
+    const [look, use] = await Promise.all([lookAtGuest(map, measureMs, signal), askGuest(request, notes, signal)]);
     if (there.bytesPerS === null) notes.push('The link could not be measured; 1 Gbit/s is assumed.');
     const guest = guestFacts(look, use, request.options);
     const wanted = strategies ?? strategyNames.filter((name) => request.options.pull || !needsPull(name));

@@ -22,10 +22,12 @@ export const PROBE_FEATURE = 'probe';
 
 const CHUNK_BYTES = 64 * 1024;
 const FIRST_BYTES = 256 * 1024;
-/** Again and again, where the first took next to no time. */
-const FAST_BYTES = 512 * 1024;
+/** Then, where the first did not take long: longer than the burst that a shaper lets through. */
+const NEXT_BYTES = 512 * 1024;
 const FAST_PROBES = 3;
-/** 400 Mbit/s: each further probe takes some 10 ms. */
+/** 20 Mbit/s: a second probe would take longer than it is worth. */
+const SLOW_MS_PER_BYTE = 4e-4;
+/** 400 Mbit/s: each probe takes some 10 ms, which a busy host easily doubles. */
 const FAST_MS_PER_BYTE = 2e-5;
 /** Clocks and event loops are not finer. */
 const SHORTEST_MS = 0.05;
@@ -37,11 +39,10 @@ export async function probeLink(connection: ControlConnection, options: ExpectOp
   if (!connection.peerHello.features.includes(PROBE_FEATURE)) return null;
   try {
     const first = await probeOnce(connection, FIRST_BYTES, options);
-    if (first > FAST_MS_PER_BYTE) return first;
+    if (first > SLOW_MS_PER_BYTE) return first;
+    const probes = first > FAST_MS_PER_BYTE ? 1 : FAST_PROBES;
     let fastest = Infinity;
-    for (let i = 0; i < FAST_PROBES; i++) {
-      fastest = Math.min(fastest, await probeOnce(connection, FAST_BYTES, options));
-    }
+    for (let i = 0; i < probes; i++) fastest = Math.min(fastest, await probeOnce(connection, NEXT_BYTES, options));
     return fastest;
   } catch (error) {
     // Whoever uses the connection next hears of its end.
