@@ -4,7 +4,17 @@ import type { Sample, Series } from '../samples.ts';
 import type { Cell } from '../schedule.ts';
 import { changeText, figureOfCell, figureOrEndless, firstOf, judge, unknownClaim, verdictOf } from './evidence.ts';
 import type { CellFigure } from './evidence.ts';
-import { added, modeColor, overTime, percentText, rounded, smoothLine, timeOrEnd } from './figures.ts';
+import {
+  added,
+  oursColor,
+  overTime,
+  percentText,
+  rounded,
+  smoothLine,
+  theirsColor,
+  thirdColor,
+  timeOrEnd,
+} from './figures.ts';
 import type { Claim, Evidence, Findings, PaperChart, PaperTable } from './paper.ts';
 
 export const workloads = [
@@ -16,6 +26,8 @@ export const workloads = [
 export const without = 'vmferry-precopy';
 export const withDsm = 'vmferry-dsm';
 export const dsmModes = [without, withDsm, 'qemu-default'] as const;
+/** Lines that run close together need more than two greens. */
+const colors = { [without]: oursColor, [withDsm]: thirdColor, 'qemu-default': theirsColor } as const;
 
 const MBIT = 1e6 / 8;
 /** Of the charts over time: so much longer than vmferry's longest migration. */
@@ -221,7 +233,7 @@ function figure4(evidence: Evidence, of: CellFigure, { title, unit, divisor }: A
       note: 'less is better; vmferry-precopy is "without DSM"; no bar: it does not end by itself',
       series: dsmModes.map((mode) => ({
         name: mode,
-        color: modeColor(mode, dsmModes),
+        color: colors[mode],
         values: workloads.map(({ name }) => {
           const value = figureOfCell(evidence, cellOf(name, mode), of);
           return value === null ? null : rounded(value / divisor);
@@ -267,7 +279,7 @@ function overTimeCharts(evidence: Evidence, { name, title }: (typeof workloads)[
     options: {
       ...{ title: `Figures 5 to 12, ${title}: ${what}`, note, xName: 's', unit },
       series: moves.map(({ mode, series }) =>
-        smoothLine(mode, modeColor(mode, dsmModes), overTime(series, column(series), of, untilS)),
+        smoothLine(mode, colors[mode], overTime(series, column(series), of, untilS)),
       ),
     },
   });
