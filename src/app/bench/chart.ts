@@ -111,9 +111,10 @@ export function lineChart({ title, note, xName, unit, series, bands = [], isLoga
   });
 }
 
-/** Of a linear axis that does not begin at 0, or has little room for what is below it. */
+/** Of a linear axis that has values below 0: by itself it would have much room there. */
 function rangeOf(xs: readonly number[], type: 'log' | 'value'): object {
-  return type === 'value' && Math.min(...xs) < 0 ? { min: Math.min(...xs), max: Math.max(...xs) } : {};
+  const min = Math.min(...xs);
+  return type === 'value' && min < 0 ? { min: Math.floor(min), max: Math.ceil(Math.max(...xs)) } : {};
 }
 
 function lineSeries({ name, color, points, shape, isDashed }: LineSeries): object {
