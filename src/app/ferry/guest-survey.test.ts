@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, openSync, rmSync, writeFileSync, writeSync, closeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { fitWorkingSet } from '../../core/predict/working-set.ts';
+import { lookAtGuest } from './guest-survey.ts';
+
+const PAGE = 4096;
+const PAGES = 4096;
+const folder = mkdtempSync(join(tmpdir(), 'vmferry-survey-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Memory as a file: a quarter random, a quarter text, half of it zero. */
+function memoryFile(): { readonly path: string; readonly map: Parameters<typeof lookAtGuest>[0] } {
+  const path = join(folder, `${Math.random()}`);
+  const bytes = Buffer.alloc(PAGES * PAGE);
+  randomBytes((PAGES / 4) * PAGE).copy(bytes, 0);
+  bytes.fill('a line of text that packs well\n', (PAGES / 4) * PAGE, (PAGES / 2) * PAGE);
+  writeFileSync(path, bytes);
+  const [first, second] = [PAGES / 4, (PAGES * 3) / 4];
+  return {
+    path,
+    map: [
+      { name: 'one', firstPage: 0, pageCount: first, path, offsetBytes: 0 },
+      { name: 'two', firstPage: 8192, pageCount: second, path, offsetBytes: first * PAGE },
+    ],
+  };
+}
+
+const never = new AbortController().signal;
+
+test('what pages hold: zero, packable, random; nothing was written', async () => {
+  const look = await lookAtGuest(memoryFile().map, 200, never);
+  assert.deepEqual([look.pages, look.lookedAt], [PAGES, PAGES]);
+  assert.ok(Math.abs(look.zeroShare - 0.5) < 0.06, `${look.zeroShare} zero`);
+  // Half of the pages that hold something cannot be packed.
+  assert.ok(
+    look.packedBytesPerPage > 0.35 * PAGE && look.packedBytesPerPage < 0.75 * PAGE,
+    `${look.packedBytesPerPage}`,
+  );
+  assert.ok(look.windows.every(({ changedShare }) => changedShare === 0));
+  assert.equal(look.deltaBytesPerPage, null);
+});
+
+test('what is written, and how much of a page changes', async () => {
+  const { path, map } = memoryFile();
+  const file = openSync(path, 'r+');
+  let number = 0;
+  const writer = setInterval(() => {
+    // 512 pages over and over, 16 bytes each.
+    for (let i = 0; i < 64; i++) {
+      const word = Buffer.alloc(16, ++number % 251);
+      writeSync(file, word, 0, 16, (number % 512) * 8 * PAGE + 100);
+    }
+  }, 5);
+  const look = await lookAtGuest(map, 1000, never).finally(() => {
+    clearInterval(writer);
+    closeSync(file);
+  });
+  const { hotPages } = fitWorkingSet(look.windows, look.pages, look.lookedAt);
+  assert.ok(hotPages > 400 && hotPages < 700, `${hotPages} hot pages`);
+  assert.ok(look.deltaBytesPerPage !== null && look.deltaBytesPerPage < 64, `${look.deltaBytesPerPage} bytes change`);
+});
+
+test('memory that cannot be read is an error, and a look can be given up', async () => {
+  const missing = [{ name: 'ram', firstPage: 0, pageCount: 10, path: join(folder, 'nowhere'), offsetBytes: 0 }];
+  await assert.rejects(lookAtGuest(missing, 200, never), { code: 'LANE_READ' });
+  const given = AbortSignal.timeout(50);
+  await assert.rejects(lookAtGuest(memoryFile().map, 10_000, given), { name: 'AbortError' });
+});
