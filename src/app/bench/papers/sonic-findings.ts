@@ -107,7 +107,7 @@ function neighbourRecovers(evidence: Evidence): Claim {
   return judge(claim, [value], ([part]) => ({
     here: `${percentText(part)} of its throughput before`,
     holds: verdictOf([part > 1 + NOTICEABLE]),
-    why: 'both hosts are one machine here: the guest that has left goes on using the same processors',
+    why: 'so where it is more by more than 5 %; both hosts are one machine here, and the guest that has left goes on using its processors',
   }));
 }
 
