@@ -2,23 +2,26 @@
 import { LinkMemory } from '../../io/lanes/link-memory.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { probeLink } from '../../io/link/link-probe.ts';
-import type { Logger } from '../../io/log/logger.ts';
+import type { SourceLink } from './source-link.ts';
+import type { SourceSessionParts } from './source-session-parts.ts';
 
 /** A link that has not taken a few hundred KiB by then is slow, which the lanes find out as well. */
 const PROBE_TIMEOUT_MS = 500;
 
-/** Writes to `shared` (a LinkMemory) what it finds. Never throws. */
-export async function measureLink(
-  connection: ControlConnection,
-  shared: SharedArrayBuffer,
-  about: { readonly log: Logger; readonly migration: string; readonly signal: AbortSignal },
-): Promise<void> {
-  const memory = new LinkMemory(shared, 1);
-  if (memory.read(Date.now())?.isMeasured === true) return;
-  const msPerByte = await probeLink(connection, { timeoutMs: PROBE_TIMEOUT_MS, signal: about.signal });
-  if (msPerByte === null) return;
+/** The control connection of a migration; the link is measured on it, unless its rate is known or of no use. Throws LinkError. */
+export async function connectMeasured(
+  link: SourceLink,
+  { request, links, log }: Pick<SourceSessionParts, 'request' | 'links' | 'log'>,
+  signal: AbortSignal,
+): Promise<ControlConnection> {
+  const connection = await link.connection(signal);
+  const memory = new LinkMemory(links.of(request.destination.name), 1);
+  if (request.options.compress !== 'adaptive' || memory.read(Date.now())?.isMeasured === true) return connection;
+  const msPerByte = await probeLink(connection, { timeoutMs: PROBE_TIMEOUT_MS, signal });
+  if (msPerByte === null) return connection;
   memory.write({ msPerByte, isMeasured: true }, Date.now());
   const mbitPerS = Math.round(8 / msPerByte / 1000);
   const text = `The link to host "${connection.peerName}" takes about ${mbitPerS} Mbit/s`;
-  about.log.info('migration.link', text, { migration: about.migration, mbitPerS });
+  log.info('migration.link', text, { migration: request.id, mbitPerS });
+  return connection;
 }

@@ -2,6 +2,7 @@
 import type { SourceNotice, SourceState } from '../../core/machine/source-states.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { FerryError } from './errors.ts';
+import type { SourceFacts } from './source-vm.ts';
 
 export type NoticeFacts = {
   readonly migration: string;
@@ -36,4 +37,11 @@ export function assertDecidable(vm: string, state: SourceState, word: 'run' | 'd
     return 'it may have run at the destination, its disks have moved on; "discard" is the only word left';
   })();
   if (why !== null) throw new FerryError('FERRY_UNDECIDABLE', `VM "${vm}": ${why}`, { vm, state: state.name });
+}
+
+/** Rule R1 rests on QEMU's dirty log, which older ones do not keep well in software emulation (qemu-stream.md). */
+export function warnOfMissedWrites(log: Logger, facts: SourceFacts, migration: string): void {
+  if (facts.accelerator !== 'tcg' || facts.features.reliableTcgDirtyLog) return;
+  const text = `QEMU ${facts.qemuVersion} under software emulation may miss writes of the guest; use --verify`;
+  log.warn('migration.feed', text, { migration });
 }

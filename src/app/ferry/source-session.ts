@@ -20,16 +20,15 @@ import type { MessageOf } from '../../core/wire/control-messages.ts';
 import type { CpuMs, MigrationReport, MigrationView } from '../../core/model/migration.ts';
 import { switchoverText, type SwitchoverReport } from '../../core/model/switchover.ts';
 import { formatMs } from '../../core/model/units.ts';
-import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { ownCpuMs } from '../../io/hoststat/process-stat.ts';
 import { causeOf } from './cause.ts';
 import { startPruning, type GuestPruning } from './guest-pruning.ts';
 import { findCommit, writeEntry } from './journal-effects.ts';
 import { MachineDriver } from './machine-driver.ts';
-import { measureLink } from './link-rate.ts';
+import { connectMeasured } from './link-rate.ts';
 import { reserveAtDestination, reserveMessage } from './reservation.ts';
 import { SourceLink } from './source-link.ts';
-import { assertDecidable, logNotice } from './source-notices.ts';
+import { assertDecidable, logNotice, warnOfMissedWrites } from './source-notices.ts';
 import { SourcePull } from './source-pull.ts';
 import { dataPlane, servingStates, type Agreed, type SourceSessionParts } from './source-session-parts.ts';
 import type { PullSet } from './pump-protocol.ts';
@@ -221,16 +220,13 @@ export class SourceSession {
     const pump = this.#parts.threads.takePump(request.options.lanes);
     this.#pump = pump;
     const factsPromise = source.facts();
-    const connecting = this.#connect(signal);
+    const connecting = connectMeasured(this.#link, this.#parts, signal);
     // A failure of what comes before it is told first.
     connecting.catch(() => undefined);
     this.#pruning = startPruning(this.#parts, factsPromise);
     const facts = await factsPromise;
     this.#facts = facts;
-    if (facts.accelerator === 'tcg' && !facts.features.reliableTcgDirtyLog) {
-      const text = `QEMU ${facts.qemuVersion} under software emulation may miss writes of the guest; use --verify`;
-      this.#parts.log.warn('migration.feed', text, { migration: this.id });
-    }
+    warnOfMissedWrites(this.#parts.log, facts, this.id);
     await source.open(() => this.#onMonitorLost());
     await source.onStop(() => (this.#stopSeenAtMs = performance.now()));
     const connection = await connecting;
@@ -238,15 +234,6 @@ export class SourceSession {
     const reserved = await reserveAtDestination(connection, message, signal);
     await this.#openPlane({ connection, reserved, facts, pump });
     this.#tell({ type: 'reserved' });
-  }
-
-  /** Measures the link on the way, unless that is known or of no use. */
-  async #connect(signal: AbortSignal): Promise<ControlConnection> {
-    const { links, request, log } = this.#parts;
-    const connection = await this.#link.connection(signal);
-    if (request.options.compress !== 'adaptive') return connection;
-    await measureLink(connection, links.of(request.destination.name), { log, migration: this.id, signal });
-    return connection;
   }
 
   async #openPlane(agreed: Agreed): Promise<void> {
