@@ -18,6 +18,8 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'core/wire': ['core/base', 'core/bytes', 'core/model'],
   'core/compress': ['core/base'],
   'core/machine': ['core/base', 'core/model'],
+  'core/policy': ['core/base', 'core/model'],
+  'core/fleet': ['core/base', 'core/model', 'core/policy'],
   'core/api': ['core/base', 'core/model'],
   'io/log': ['core/base'],
   'io/qemu': ['core/base', 'core/bytes', 'core/model', 'core/pages', 'core/vmstream', 'io/log'],
@@ -30,7 +32,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'app/agent': [...core, 'core/machine', 'core/api', ...io, 'app/ferry', 'app/client'],
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],
   // Of what lies outside of src it may use one file: the recipes of guests.
-  'app/bench': ['core/base', 'core/model', 'io/hoststat', 'io/qemu', 'app/lab', 'guests/spec.ts'],
+  'app/bench': ['core/base', 'core/model', 'core/fleet', 'io/hoststat', 'io/qemu', 'app/lab', 'guests/spec.ts'],
   'app/load': ['core/base', 'app/lab'],
   'app/cli': [
     'core/base',
