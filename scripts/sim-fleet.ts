@@ -7,7 +7,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { FleetRun } from '../src/app/bench/fleet-report.ts';
-import { AppError, describeError } from '../src/core/base/errors.ts';
+import { describeError } from '../src/core/base/errors.ts';
+import { SimError } from '../src/core/fleet/errors.ts';
 import { simPolicyNames } from '../src/core/fleet/sim-policies.ts';
 import type { SimPolicyName } from '../src/core/fleet/sim-policies.ts';
 import { simulate } from '../src/core/fleet/simulate.ts';
@@ -98,7 +99,6 @@ function tableLines(runs: readonly FleetRun[]): string[] {
 }
 
 async function writeReport(args: Arguments, runs: readonly FleetRun[], folder: string): Promise<void> {
-  mkdirSync(folder, { recursive: true });
   const { renderFleetReport } = await import('../src/app/bench/fleet-report.ts');
   const { hosts, vms, seed, hours } = args;
   writeFileSync(join(folder, 'figures.json'), `${JSON.stringify(runs, null, 2)}\n`);
@@ -106,19 +106,34 @@ async function writeReport(args: Arguments, runs: readonly FleetRun[], folder: s
   console.error(`Report: ${join(folder, 'report.html')}`);
 }
 
-try {
-  const args = readArguments();
-  if (args === null) console.log(usage);
-  else {
-    const runs = args.policies.map((policy) => runOne(args, policy));
-    const figures = runs.map((run) => run.figures);
-    if (args.json) console.log(JSON.stringify(args.isAll ? figures : figures[0]));
-    else console.log(tableLines(runs).join('\n'));
-    if (args.out !== null) await writeReport(args, runs, args.out);
+async function main(args: Arguments): Promise<void> {
+  // Not after a long run: a folder that cannot be made is known now.
+  if (args.out !== null) mkdirSync(args.out, { recursive: true });
+  const runs = args.policies.map((policy) => runOne(args, policy));
+  const figures = runs.map((run) => run.figures);
+  if (args.json) console.log(JSON.stringify(args.isAll ? figures : figures[0]));
+  else console.log(tableLines(runs).join('\n'));
+  if (args.out !== null) await writeReport(args, runs, args.out);
+}
+
+/** Null when they are wrong, which was said. */
+function checkedArguments(): Arguments | 'help' | null {
+  try {
+    return readArguments() ?? 'help';
+  } catch (error) {
+    console.error(`${describeError(error)}\n\n${usage}`);
+    return null;
   }
-} catch (error) {
-  const isUsage = error instanceof AppError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
-  console.error(describeError(error));
-  if (isUsage || error instanceof Error) console.error(`\n${usage}`);
-  process.exitCode = 2;
+}
+
+const given = checkedArguments();
+if (given === 'help') console.log(usage);
+else if (given === null) process.exitCode = 2;
+else {
+  try {
+    await main(given);
+  } catch (error) {
+    console.error(describeError(error));
+    process.exitCode = error instanceof SimError ? 2 : 1;
+  }
 }

@@ -53,8 +53,8 @@ export const defaultConfig: AutopilotConfig = {
   // Wider than the gap between threshold and low mark, so that balancing does not chase noise.
   balanceMargin: 0.12,
   emptyBelowShare: 0.25,
-  // A burst that ends by itself within this time needs no move, and a move takes about as long.
-  sustainMs: 2 * MINUTE,
+  // On top of the average's half-life. Twice as long left simulated hosts above for half as long again and saved no move.
+  sustainMs: MINUTE,
   vmCooldownMs: HOUR,
   // Several half-lives of the average: what the last move did has to be seen before the next is decided.
   hostCooldownMs: 3 * MINUTE,
