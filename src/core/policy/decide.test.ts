@@ -45,7 +45,7 @@ test("the paper's table 5: Livermore loops first, then Linpack, then Dhrystone",
       indices.map((i) => [18, 28, 19][i]!),
     );
     const world = new World({ atMs: 0, hosts: [host('a'), host('b', { cores: 100 })], vms: left }, config, predict);
-    for (let minute = 0; world.moveCount === 0; minute++) {
+    for (let minute = 0; minute < 4; minute++) {
       const move = world.step(minute * MINUTE).find((each) => each.kind === 'move');
       if (move?.kind === 'move') preference.push(move.vmName);
     }
@@ -58,10 +58,7 @@ test('a move says who, where to, and why with figures', () => {
   assert.equal(
     first,
     'loops moves from a to b, because a has been above 65.0 % of its CPU for 2 min 00 s and is at 90.0 %; of 3 VMs that can ' +
-      'go it has the least predicted total time (63 s, downtime 18 ms, 1.00 GiB), and leaves a at 60.0 % and b at 15.0 %.'.replace(
-        '63 s',
-        '1 min 03 s',
-      ),
+      'go it has the least predicted total time (1 min 03 s, downtime 18 ms, 1.00 GiB), and leaves a at 60.0 % and b at 15.0 %.',
   );
 });
 

@@ -127,6 +127,8 @@ class DrainPlan {
   #placesFor(vms: readonly number[]): number[] {
     const fleet = this.#fleet;
     const sum = (of: (vm: number) => number): number => vms.reduce((total, vm) => total + of(vm), 0);
+    // Together and never together: they contradict each other, so there is no such place.
+    if (vms.some((vm) => fleet.rivalsOf(vm).some((other) => other !== vm && vms.includes(other)))) return [];
     const kinElsewhere = fleet.kinOf(vms[0]!).filter((other) => fleet.vmHost[other] !== this.#host);
     return this.#places.find({
       vm: vms[0]!,

@@ -217,6 +217,7 @@ function checkDestination(fleet: Fleet, vm: number, config: AutopilotConfig): vo
 /** The slow way: adds everything up. */
 function hasRoom(fleet: Fleet, to: number, unit: readonly number[], config: AutopilotConfig): boolean {
   if (fleet.hostState[to] !== HostState.Active) return false;
+  if (unit.some((each) => fleet.rivalsOf(each).some((other) => other !== each && unit.includes(other)))) return false;
   const cores = unit.reduce(
     (sum, each) => sum + fleet.vmCores(each),
     sumAt(fleet, to, (each) => fleet.vmCores(each)),
