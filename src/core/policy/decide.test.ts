@@ -132,6 +132,34 @@ test('the VM that cures the host alone goes before a cheaper one that does not',
   assert.match(sentencesAfter(world, 2).at(-1)!, /^large moves from a to b/);
 });
 
+test('a VM returns to a host that it has left only when its time is over, however the loads swing', () => {
+  const vms = [vm('x', 'a', 3), vm('fa', 'a', 5, { isPinned: true }), vm('fb', 'b', 1, { isPinned: true })];
+  const free = { vmCooldownMs: 0, hostCooldownMs: 0, returnMs: 40 * MINUTE };
+  const world = worldOf([host('a'), host('b')], vms, free, [1]);
+  const movesAt = new Map<number, number>();
+  for (let minute = 0; minute <= 60; minute++) {
+    const isLate = minute >= 5;
+    world.fleet.guestCores.set([3, isLate ? 1 : 5, isLate ? 5 : 1]);
+    world.step(minute * MINUTE);
+    movesAt.set(minute, world.moveCount);
+  }
+  assert.deepEqual(world.faults, []);
+  assert.equal(movesAt.get(40), 1, 'left a at minute 2, landed by minute 3');
+  assert.equal(movesAt.get(60), 2);
+});
+
+test('a destination pays for moves, too: two sources cannot spend its budget twice', () => {
+  const vms = ['a', 'b'].flatMap((on) => [vm(`x${on}`, on, 3), vm(`f${on}`, on, 5, { isPinned: true })]);
+  const hosts = [host('a'), host('b'), host('c', { cores: 40 })];
+  const budget = { downtimeMsPerHour: 60, movesAtATime: 2, hostCooldownMs: 0 };
+  const world = new World({ atMs: 0, hosts, vms }, autopilotConfig(budget), predictSeconds([1, 1, 1, 1]));
+  for (let minute = 0; minute <= 59; minute++) world.step(minute * MINUTE);
+  assert.equal(world.moveCount, 1);
+  for (let minute = 60; minute <= 62; minute++) world.step(minute * MINUTE);
+  assert.equal(world.moveCount, 2);
+  assert.deepEqual(world.faults, []);
+});
+
 test('consolidate empties the least used host and leaves none half-empty', () => {
   const vms = [vm('x', 'a', 1), vm('y', 'b', 2), vm('z', 'c', 3)];
   const world = worldOf([host('a'), host('b'), host('c')], vms, { goal: 'consolidate' }, [1, 1, 1]);
