@@ -121,6 +121,6 @@ test('what does not exist, and what is out of range, is refused with what there 
   assert.match(refused('--mode', 'fast'), /no mode "fast": the modes are vmferry-auto/);
   assert.match(refused('--link', '1gb'), /no link "1gb": the links are 100mbit/);
   assert.match(refused('--runs', '0'), /--runs 0 is not from 1 to 100/);
-  assert.match(refused('--set', 'huge'), /main, quick, scaling/);
+  assert.match(refused('--set', 'huge'), /main, quick, servers, scaling/);
   assert.match(refused('--timeout', 'soon'), /soon/);
 });
