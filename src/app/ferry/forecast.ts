@@ -5,7 +5,7 @@
  *     guest agent: what it can do without ├─▶ facts ─▶ core/predict ─▶ total, downtime, bytes of each strategy
  *     destination: preflight, link, way  ─┘
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../core/base/errors.ts';
 import { hasPullPhase, strategyNames } from '../../core/model/migration.ts';
 import type { MigrationOptions, StrategyName } from '../../core/model/migration.ts';
@@ -28,6 +28,9 @@ import { SourceVm, type SourceFacts } from './source-vm.ts';
 
 const AGENT_TIMEOUT_MS = 3_000;
 const PROBE_TIMEOUT_MS = 3_000;
+/** A ping is on its way when the link has been measured. */
+const RTT_POLLS = 50;
+const RTT_POLL_MS = 10;
 /** A link that could not be measured is taken to be this one. */
 const ASSUMED_BYTES_PER_S = 125e6;
 const ASSUMED_ROUND_TRIP_MS = 1;
@@ -111,6 +114,7 @@ async function askThere(
   try {
     const problems = await askDestination(connection, reservationRequest(host, request, facts));
     const msPerByte = await probeLink(connection, { timeoutMs: PROBE_TIMEOUT_MS, signal });
+    for (let i = 0; i < RTT_POLLS && connection.rttMs === null; i++) await sleep(RTT_POLL_MS, undefined, { signal });
     return { problems, bytesPerS: msPerByte === null ? null : 1000 / msPerByte, roundTripMs: connection.rttMs };
   } finally {
     await connection.close();

@@ -143,6 +143,11 @@ export class ControlConnection {
     this.#keepAlive.onStalled(stallTimeoutMs, handler);
   }
 
+  /** After a burst of data: the round-trip time is null until the next pong. */
+  renewRtt(): void {
+    if (this.#reason === null) this.#keepAlive.renewRtt();
+  }
+
   /** The hello has been exchanged: from here on there are pings. Called by `exchangeHello` only. */
   begin(hello: Hello): void {
     this.#peerHello = hello;

@@ -70,6 +70,13 @@ export class KeepAlive {
     for (const older of this.#sentAtMs.keys()) if (older <= id) this.#sentAtMs.delete(older);
   }
 
+  /** What was measured until now lay behind other bytes: forgets it, and asks anew. */
+  renewRtt(): void {
+    this.#rttMs = null;
+    this.#sentAtMs.clear();
+    if (this.#timer !== null) this.#sendPing();
+  }
+
   #schedule(): void {
     this.stop();
     const periodMs = Math.max(10, Math.min(this.#intervalMs, (this.#stall?.timeoutMs ?? Infinity) / 4));

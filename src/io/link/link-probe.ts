@@ -55,6 +55,9 @@ export async function probeLink(connection: ControlConnection, options: ExpectOp
     // Whoever uses the connection next hears of its end.
     if (error instanceof LinkError) return null;
     throw error;
+  } finally {
+    // Pings beside it measured the queue.
+    connection.renewRtt();
   }
 }
 
