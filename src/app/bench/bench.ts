@@ -8,7 +8,7 @@ import { renderMarkdown } from './report-markdown.ts';
 import { writeReports } from './reports.ts';
 import { resultCells } from './results.ts';
 import type { BenchResult } from './results.ts';
-import type { SetName } from './sets.ts';
+import type { SetName } from './set-names.ts';
 
 export type BenchOptions = Omit<CollectOptions, 'samplesFile' | 'measures' | 'wantsSeries'> & {
   readonly set: SetName;

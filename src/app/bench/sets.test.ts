@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { benchCases, caseOf } from './cases.ts';
 import { BenchError } from './errors.ts';
 import { benchModes, modeOf } from './modes.ts';
-import { cellsOfSet, setNames } from './sets.ts';
+import { setNames } from './set-names.ts';
+import { cellsOfSet } from './sets.ts';
 import { cellKey } from './schedule.ts';
 
 test('names of cases and modes are unique', () => {

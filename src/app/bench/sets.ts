@@ -5,9 +5,7 @@ import { caseOf } from './cases.ts';
 import { BenchError } from './errors.ts';
 import { modeOf } from './modes.ts';
 import type { Cell } from './schedule.ts';
-
-export const setNames = ['main', 'quick', 'servers', 'scaling'] as const;
-export type SetName = (typeof setNames)[number];
+import type { SetName } from './set-names.ts';
 
 /** What a person asked for instead of what the set has. */
 export type Choice = {

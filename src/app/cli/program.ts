@@ -3,6 +3,7 @@ import { Argument, Command, Option } from 'commander';
 import { packageVersion } from '../agent/package-version.ts';
 import { durationMs, wholeNumber } from './arguments.ts';
 import { defaultSocket } from './console.ts';
+import { setNames } from '../bench/set-names.ts';
 import type { CommonOptions, Console } from './console.ts';
 import { exitCodeTexts } from './exit-codes.ts';
 import { addMigrateOptions, addMoveOptions, migrate } from './commands/migrate.ts';
@@ -256,9 +257,7 @@ function addBenchCommand({ program, console, done }: Frame): void {
   const bench = program
     .command('bench')
     .description("measure vmferry beside QEMU's own migration, on the lab's two hosts (needs root; docs/benchmarks.md)")
-    .addOption(
-      new Option('--set <name>', 'which moves').choices(['main', 'quick', 'servers', 'scaling']).default('main'),
-    )
+    .addOption(new Option('--set <name>', 'which moves').choices(setNames).default('main'))
     .option('--quick', 'the same as --set quick: minutes')
     .option('--case <names>', 'only these guests, "a,b"', names)
     .option('--link <names>', 'over these links, "100mbit,1gbit"', names)

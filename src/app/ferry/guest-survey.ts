@@ -12,7 +12,7 @@ import type { ChangeWindow } from '../../core/predict/working-set.ts';
 import { FramePacker } from '../../io/lanes/frame-packer.ts';
 import { GuestMemory } from '../../io/lanes/guest-memory.ts';
 import type { MemoryMap } from '../../io/lanes/lane-protocol.ts';
-import { createPageHash } from '../../io/lanes/page-hash.ts';
+import { createPageHash, type PageHash } from '../../io/lanes/page-hash.ts';
 
 export type GuestLook = {
   /** Pages of all blocks, and how many of them were looked at. */
@@ -43,7 +43,7 @@ const CHANGED_MIN = 16;
 export async function lookAtGuest(map: MemoryMap, ms: number, signal: AbortSignal): Promise<GuestLook> {
   const memory = new GuestMemory(map, 'read');
   try {
-    return await new Looker(map, memory).look(ms, signal);
+    return await new Looker(map, memory, await createPageHash()).look(ms, signal);
   } finally {
     memory.close();
   }
@@ -51,14 +51,16 @@ export async function lookAtGuest(map: MemoryMap, ms: number, signal: AbortSigna
 
 class Looker {
   readonly #memory: GuestMemory;
+  readonly #hash: PageHash;
   readonly #pages: number;
   readonly #sample: Uint32Array;
   readonly #page = Buffer.alloc(PAGE);
   /** Content of the first KEPT_PAGES of the sample, in the look before the last. */
   readonly #kept: Buffer;
 
-  constructor(map: MemoryMap, memory: GuestMemory) {
+  constructor(map: MemoryMap, memory: GuestMemory, hash: PageHash) {
     this.#memory = memory;
+    this.#hash = hash;
     this.#pages = map.reduce((sum, { pageCount }) => sum + pageCount, 0);
     this.#sample = samplePages(map, Math.min(LOOKED_AT_MAX, this.#pages));
     this.#kept = Buffer.alloc(Math.min(KEPT_PAGES, this.#sample.length) * PAGE);
@@ -85,7 +87,7 @@ class Looker {
 
   /** In the same order each time, so that the time between two looks is that of each page. */
   async #hashes(signal: AbortSignal, keeps: boolean): Promise<{ atMs: number; hashes: Float64Array }> {
-    const hash = await createPageHash();
+    const hash = this.#hash;
     const hashes = new Float64Array(this.#sample.length);
     const atMs = performance.now();
     for (let i = 0; i < hashes.length; i++) {
