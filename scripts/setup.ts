@@ -25,6 +25,7 @@ const systemPackages = [
   'gcc',
   'libc6-dev',
   'tgt',
+  'wrk',
   'xz-utils',
 ];
 const cache = resolve(import.meta.dirname, '..', '.cache');

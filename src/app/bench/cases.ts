@@ -89,6 +89,7 @@ const debianCases: readonly BenchCase[] = [
   debian('compile', 'gcc compiles zlib, again and again', 'compile'),
   debian('video', 'ffmpeg decodes a clip in a loop', 'video'),
   { ...debian('web', 'nginx, 200 requests a second over 8 connections', 'nginx'), server: 'web' },
+  { ...debian('wrk', 'nginx, as many requests as it answers over 8 connections of wrk', 'nginx'), server: 'wrk' },
   { ...debian('redis', 'Redis, 400 commands a second over 4 connections', 'redis'), server: 'redis' },
 ];
 

@@ -149,8 +149,8 @@ function scalingSection(result: BenchResult): string {
 }
 
 const howToRead = `<section class="notes"><h2>How to read this</h2><ul>
-<li><b>Total time</b> is from the request until the guest runs at the destination and all of its memory is there. vmferry's contains its checks
-and the start of QEMU at the destination; QEMU's own was started beforehand.</li>
+<li><b>Total time</b> is from the request until the guest runs at the destination and all of its memory is there. The start of QEMU at the
+destination belongs to it for all, vmferry's checks and its encryption, too; QEMU's own modes send in the clear.</li>
 <li><b>Downtime</b> is what each mover says; the <b>outage seen by a client</b> is measured in the same way for all, at the network.</li>
 <li>A mode that does not end by itself within the time-out is an <b>outcome</b>, no number: it takes no part in ratios. Where none of QEMU's
 modes ends, a case has no ratio.</li>

@@ -50,14 +50,14 @@ const parts: Readonly<Record<SetName, readonly SetParts[]>> = {
   ],
   servers: [
     {
-      cases: ['web', 'redis', 'compile', 'video'],
+      cases: ['web', 'wrk', 'redis', 'compile', 'video'],
       links: ['1gbit'],
       modes: ['vmferry-auto', 'qemu-default', 'qemu-multifd-zstd', 'qemu-postcopy'],
     },
   ],
   scaling: [
     {
-      cases: ['memory-512', 'memory-1024', 'memory-2048', 'memory-4096'],
+      cases: ['memory-1024', 'memory-2048', 'memory-4096', 'memory-8192'],
       links: ['1gbit'],
       modes: ['vmferry-auto', 'qemu-default'],
     },

@@ -225,8 +225,8 @@ class Demo {
 function legend(runs: number): string[] {
   return [
     ...(runs === 1 ? [] : [`Medians of ${runs} runs; corrupted words are summed.`]),
-    'total        vmferry: from the request until the guest runs at host b, the start of QEMU there included;',
-    '             QEMU: from its command until it says completed, its QEMU at host b started beforehand',
+    'total        from the request until the guest runs at host b and its mover is done, the start of QEMU there',
+    '             included',
     'downtime     as vmferry and QEMU say themselves',
     "longest gap  between the guest's heartbeats, one per millisecond, as host a receives them",
     'on the wire  counted at the link, both directions',

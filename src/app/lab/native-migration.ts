@@ -3,10 +3,11 @@
  *
  * Both QEMUs get the command line that vmferry's agents build, run in the namespaces of the lab's hosts and talk TCP over
  * its link. Only `-S` is left out at the destination, so that the guest goes on there by itself. QEMU gets its best:
+ * max-bandwidth is unlimited (its default of 128 MiB/s is a little more than 1 Gbit/s, but not than 10 Gbit/s), everything else is
+ * QEMU's default (downtime-limit 300 ms, return-path off).
  *
- * - max-bandwidth is unlimited: its default of 128 MiB/s is a little more than 1 Gbit/s, but not than 10 Gbit/s.
- * - The destination's QEMU is started beforehand.
- * - Everything else is QEMU's default (downtime-limit 300 ms, return-path off).
+ * A move begins, as vmferry's does, with a host that has nothing of the guest: the start of QEMU at the destination belongs
+ * to its total time, and is in `furtherMs` by itself.
  *
  * `qemu-multifd` adds multifd with its default of 2 channels, `qemu-multifd-zstd` zstd at its default level 1, too; `qemu-xbzrle`
  * has a cache of 256 MiB; `qemu-auto-converge` slows the guest down by its defaults, 20 % and then 10 % more at a time. From 9.0 on
@@ -86,34 +87,31 @@ const RUNNING_TIMEOUT_MS = 30_000;
 
 type Side = StartedQemu & { readonly host: LabHostPlan; readonly commandLine: QemuCommandLine };
 
-/** A guest on host a, and the QEMU on host b that waits for it. It can be moved once. */
+/** A guest on host a. It can be moved once. */
 export class NativeGuest implements MovableGuest {
   readonly #options: NativeOptions;
   readonly #source: Side;
-  readonly #destination: Side;
+  #destination: Side | null = null;
   #moved = false;
 
-  private constructor(options: NativeOptions, source: Side, destination: Side) {
+  private constructor(options: NativeOptions, source: Side) {
     this.#options = options;
     this.#source = source;
-    this.#destination = destination;
   }
 
-  /** Starts both QEMUs. Throws QemuProcessError, QmpError, LabError; nothing is left then. */
+  /** Throws QemuProcessError, QmpError, LabError; nothing is left then. */
   static async start(options: NativeOptions): Promise<NativeGuest> {
-    const [a, b] = options.plan.hosts;
-    const source = await startSide(options, a, []);
-    try {
-      return new NativeGuest(options, source, await startSide(options, b, ['-incoming', 'defer']));
-    } catch (error) {
-      await endSide(source);
-      throw error;
-    }
+    return new NativeGuest(options, await startSide(options, options.plan.hosts[0], []));
   }
 
-  /** From a to b. A migration that QEMU gives up, or that takes too long, is an outcome and no error. Throws QmpError. */
+  /**
+   * From a to b. A migration that QEMU gives up, or that takes too long, is an outcome and no error. Throws QmpError,
+   * QemuProcessError, LabError.
+   */
   async move(): Promise<MoveFigures> {
-    const { mode, signal, moveTimeoutMs = MOVE_TIMEOUT_MS } = this.#options;
+    const { mode, plan, signal, moveTimeoutMs = MOVE_TIMEOUT_MS } = this.#options;
+    const startMs = performance.now();
+    this.#destination = await startSide(this.#options, plan.hosts[1], ['-incoming', 'defer']);
     const [source, destination] = [this.#source.qmp, this.#destination.qmp];
     const uri = `tcp:${this.#destination.host.address}:${PORT}`;
     const tuning = limited(this.#options.tuning ?? tunings[mode], this.#options.downtimeLimitMs);
@@ -121,7 +119,7 @@ export class NativeGuest implements MovableGuest {
     await destination.execute('migrate-incoming', { uri });
     const qemuVersion = formatVersion(source.version);
     const downtime = watchDowntime(source, destination);
-    const startMs = performance.now();
+    const destinationStart = performance.now() - startMs;
     try {
       await source.execute('migrate', { uri });
       if (tuning.postcopy === true) {
@@ -133,6 +131,8 @@ export class NativeGuest implements MovableGuest {
       await waitForRunState(destination, ['running'], { timeoutMs: RUNNING_TIMEOUT_MS, signal });
       this.#moved = true;
       const furtherMs = {
+        destinationStart,
+        totalWithoutReservation: totalMs - destinationStart,
         qemuTotal: info['total-time'] ?? Number.NaN,
         qemuSetup: info['setup-time'] ?? Number.NaN,
         untilDestinationRuns: performance.now() - startMs,
@@ -150,12 +150,13 @@ export class NativeGuest implements MovableGuest {
   }
 
   async consoleFile(): Promise<string> {
-    const side = this.#moved ? this.#destination : this.#source;
-    return await Promise.resolve(side.commandLine.paths.consoleLog);
+    const side = this.#moved ? this.#destination : null;
+    return await Promise.resolve((side ?? this.#source).commandLine.paths.consoleLog);
   }
 
   async stop(): Promise<void> {
-    await Promise.all([endSide(this.#source), endSide(this.#destination)]);
+    const sides = [this.#source, this.#destination].filter((side) => side !== null);
+    await Promise.all(sides.map(endSide));
   }
 }
 

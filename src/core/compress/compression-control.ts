@@ -59,7 +59,9 @@ const CROWDED_BELOW = 0.15;
 /** Pages that do not go this much faster after a change to a lighter level wait for the link. */
 const FASTER = 1.1;
 /** What a millisecond of processor time costs all others on a crowded host. */
-const CROWDED_COST = 0.5;
+const CROWDED_COST = 0.1;
+/** A level that sends nothing may take so much longer: of two that take about as long, the one that leaves the link to others. */
+const BYTES_WEIGHT = 0.05;
 /** How much faster a link that was not the limit is taken to be; step by step where a vain trial costs others processor time. */
 const SLACK = 0.3;
 const SLACK_CROWDED = 0.6;
@@ -164,7 +166,8 @@ export class CompressionControl {
       const costMs = raw * this.#costPerByte! * this.#costs[level]! * (this.#tried[level] === true ? 1 : HOPE);
       const saving = Math.min(0.999, this.#saving * this.#savings[level]!);
       const linkMs = (raw * (1 - saving) + otherBytes) * linkMsPerByte;
-      return Math.max(otherMs + costMs, linkMs, span.destinationBusyMs) + costWeight * costMs;
+      const slowestMs = Math.max(otherMs + costMs, linkMs, span.destinationBusyMs);
+      return slowestMs * (1 + BYTES_WEIGHT * (1 - saving)) + costWeight * costMs;
     };
     let best = 0;
     for (let level = 1; level < this.#costs.length; level++) if (timeOf(level) < timeOf(best)) best = level;
