@@ -8,6 +8,7 @@ import type { TestContext } from 'node:test';
 import type { GuestOptions } from '../../guests/spec.ts';
 import { planLab } from '../../src/app/lab/plan.ts';
 import { startRedisLoad, startWebLoad } from '../../src/app/load/load-process.ts';
+import { WrkLoad } from '../../src/app/load/wrk.ts';
 import type { MigrationReport } from '../../src/core/model/migration.ts';
 import type { LabGuest } from '../support/lab-guest.ts';
 import { useLab } from '../support/lab-hosts.ts';
@@ -74,6 +75,24 @@ test('nginx answers every request, over the same connections, there and back', a
   assertWorkSound(guest, ['nginx']);
   assert.deepEqual([seen.failedRequests, seen.lostConnections], [0, 0]);
   assert.ok(seen.requests > 500, `${seen.requests} requests`);
+  await lab.ok('a', 'vm', 'stop', guest.name, '--force');
+});
+
+test('wrk, which takes all that nginx gives, loses no connection there and back', async (t) => {
+  const { guest, address } = await startServer('wrk', { programs: ['nginx'] });
+  await workOn(guest, ['nginx']);
+  const load = new WrkLoad(planLab(lab.name).hosts[0], { url: `http://${address}/small-0`, connections: 8 });
+  try {
+    await moveBoth(t, guest, { take: async () => await Promise.resolve({ longestGapMs: 0 }) });
+    await workOn(guest, ['nginx']);
+  } finally {
+    load.stop();
+  }
+  const { requests, failedRequests, lostConnections, longestLatencyMs } = await load.finish();
+  assertWorkSound(guest, ['nginx']);
+  assert.deepEqual([failedRequests, lostConnections], [0, 0]);
+  assert.ok(requests > 500, `${requests} requests`);
+  assert.ok(longestLatencyMs < GAP_MS_MAX, `an answer took ${longestLatencyMs} ms`);
   await lab.ok('a', 'vm', 'stop', guest.name, '--force');
 });
 

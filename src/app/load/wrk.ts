@@ -4,7 +4,6 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { LabError } from '../lab/errors.ts';
 import type { LabHostPlan } from '../lab/plan.ts';
 
@@ -26,6 +25,7 @@ export type WrkOptions = { readonly url: string; readonly connections: number };
 
 export class WrkLoad {
   readonly #child: ChildProcess;
+  readonly #ended: Promise<void>;
   #output = '';
   #failure: Error | null = null;
 
@@ -37,16 +37,19 @@ export class WrkLoad {
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
     }
-    this.#child.on('error', (error) => (this.#failure = error));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#child.on('close', () => resolve());
+    this.#child.on('error', (error) => {
+      this.#failure = error;
+      resolve();
+    });
+    this.#ended = promise;
   }
 
   /** Ends it, and returns what it saw. Throws LabError LAB_COMMAND. */
   async finish(): Promise<WrkReport> {
-    if (this.#failure === null && this.#child.exitCode === null) {
-      const closed = once(this.#child, 'close');
-      this.stop();
-      await closed;
-    }
+    this.stop();
+    await this.#ended;
     const report = parseWrk(this.#output);
     if (report !== null) return report;
     const said = this.#failure?.message ?? this.#output.trim().slice(-300);
