@@ -38,6 +38,8 @@ export type PumpInit = {
   readonly feedHold: 'strict' | 'paced';
   /** The guest is being asked which pages it can do without. */
   readonly prune: boolean;
+  /** Pages to be looked at again when the guest has stopped. */
+  readonly recheckPages: number;
   /** First guess of the downtime that does not depend on memory, from the round-trip time. */
   readonly fixedDowntimeMs: number;
   readonly lanes: {

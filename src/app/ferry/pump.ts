@@ -319,13 +319,13 @@ export class Pump implements VmStreamSink {
   }
 
   #newScheduler(): Scheduler {
-    const { feedHold, options, fixedDowntimeMs, prune } = this.#init;
+    const { feedHold, options, fixedDowntimeMs, prune, recheckPages } = this.#init;
     const { downtimeTargetMs, maxBandwidthBytesPerSecond } = options;
     const scheduler = new Scheduler({
       table: this.#table,
       strategy: createStrategy(options, this.#table),
       feedHold,
-      prune,
+      ...{ prune, recheckPages },
       downtimeTargetMs,
       maxBandwidthBytesPerSecond,
       batchPages: BATCH_PAGES_MAX,

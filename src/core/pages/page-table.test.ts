@@ -277,3 +277,19 @@ test('the table does what its slow twin does', () => {
     { numRuns: 400 },
   );
 });
+
+test('pages that were named most often are looked at again', () => {
+  const table = new PageTable([{ name: 'ram', pageCount: 64 }], 1);
+  const out = new Uint32Array(128);
+  for (let page = 0; page < 64; page++) for (let n = 0; n <= page >>> 3; n++) table.name(page, false);
+  table.takeRuns(0, 0, 64, out);
+  table.name(63, false);
+  assert.equal(table.recheckHottest(0), 0);
+  // 56 to 62 were named again seven times, 63 waits; of the eight pages named six times three are enough.
+  assert.equal(table.recheckHottest(10), 10);
+  table.checkInvariants();
+  const pending = Array.from({ length: 64 }, (_, page) => page).filter((page) => table.isPending(page));
+  assert.deepEqual(pending, [48, 49, 50, ...Array.from({ length: 8 }, (_, i) => 56 + i)]);
+  assert.equal(table.recheckHottest(1000), 64 - 8 - pending.length, 'all but those that were named once');
+  table.checkInvariants();
+});

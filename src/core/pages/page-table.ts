@@ -309,6 +309,35 @@ export class PageTable {
     return this.#pending.takeRuns(lane, cursor, maxPages, out, group, outStart);
   }
 
+  /**
+   * Makes pages pending again that were sent after a later naming, those named most often first, at most so many; returns how
+   * many. For a guest that has stopped, and a QEMU that may have missed writes to them.
+   */
+  recheckHottest(pagesMax: number): number {
+    const pagesOfCount = new Uint32Array(256);
+    let rechecked = 0;
+    for (let page = 0; page < this.spanPages; page++) {
+      if (this.#dirtyCounts[page]! > 0 && this.#isSettled(page)) pagesOfCount[this.#dirtyCounts[page]!]!++;
+    }
+    let [from, left] = [256, pagesMax];
+    while (from > 1 && pagesOfCount[from - 1]! <= left) left -= pagesOfCount[--from]!;
+    // Of those named one time less often, as many as there is room for.
+    for (let page = 0; page < this.spanPages; page++) {
+      const count = this.#dirtyCounts[page]!;
+      if (count === 0 || count < from - 1 || !this.#isSettled(page)) continue;
+      if (count < from && left-- <= 0) continue;
+      this.#pending.addOne(page >>> 5, 1 << (page & 31), true);
+      rechecked++;
+    }
+    return rechecked;
+  }
+
+  /** The destination has the page as it was last named. */
+  #isSettled(page: number): boolean {
+    const waits = this.isPending(page) || this.isWithheld(page) || this.isSpared(page);
+    return !waits && this.wasSent(page);
+  }
+
   // --- hot pages ----------------------------------------------------------------------------------------------------
 
   /** From now on a page that is named this many times after the first is kept back; 0 = never. */

@@ -54,6 +54,8 @@ export type SchedulerOptions = {
   readonly pull: boolean;
   /** Whether pages that are sent again may travel as deltas. */
   readonly delta?: boolean;
+  /** When the guest has stopped, look at so many pages again although they were not named, because QEMU may miss writes. Default 0. */
+  readonly recheckPages?: number;
 };
 
 /** What a lane says when it has read and framed a batch. */
@@ -189,6 +191,8 @@ export class Scheduler {
     this.#pruning.guestStopped();
     this.#strategy.guestStops();
     if (!this.#options.pull) this.#table.releaseWithheld();
+    const { recheckPages = 0 } = this.#options;
+    if (recheckPages > 0) this.#table.recheckHottest(recheckPages);
     this.#feed.open();
     this.#log.close(this.#table.renamings, nowMs, 'stopAndCopy');
   }

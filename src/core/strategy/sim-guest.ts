@@ -13,6 +13,8 @@ export type SimWorkload = {
   readonly burstMs?: number;
   /** Share of writes that write zeros. */
   readonly zeroShare?: number;
+  /** Share of the moments at which a page's bit is collected that leave all later writes to it unseen. */
+  readonly blindShare?: number;
 };
 
 /** What the guest's kernel knows a page as. */
@@ -26,6 +28,8 @@ export class SimGuest {
   readonly zeroesOnFree: boolean;
   /** The accelerator's dirty log, one byte per page. */
   readonly log: Uint8Array;
+  /** Writes to these are not logged any more, as a race in software emulation has it. */
+  readonly #isBlind: Uint8Array;
   #isRunning = true;
   #version = 0;
   #owedPages = 0;
@@ -35,6 +39,7 @@ export class SimGuest {
     this.use = new Uint8Array(pages);
     this.zeroesOnFree = zeroesOnFree;
     this.log = new Uint8Array(pages);
+    this.#isBlind = new Uint8Array(pages);
   }
 
   get isRunning(): boolean {
@@ -48,8 +53,12 @@ export class SimGuest {
   write(page: number, isZero: boolean): void {
     if (!this.#isRunning) return;
     this.memory[page] = isZero ? 0 : ++this.#version;
-    this.log[page] = 1;
+    if (this.#isBlind[page] === 0) this.log[page] = 1;
     this.use[page] = PageUse.used;
+  }
+
+  goBlind(page: number): void {
+    this.#isBlind[page] = 1;
   }
 
   free(page: number): void {

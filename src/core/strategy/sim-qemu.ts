@@ -24,6 +24,8 @@ export type SimQemuOptions = {
   readonly switchover: 'own' | 'ack';
   /** Pages written by one PART at most. */
   readonly partPages: number;
+  /** Asked whenever the bit of a page is collected: whether QEMU misses all later writes to it. */
+  readonly losesSight?: (() => boolean) | undefined;
 };
 
 export class SimQemu {
@@ -120,7 +122,10 @@ export class SimQemu {
     this.#clearDue[chunk] = 0;
     const end = Math.min(this.#seen.length, (chunk + 1) * CLEAR_CHUNK_PAGES);
     for (let page = chunk * CLEAR_CHUNK_PAGES; page < end; page++) {
-      if (this.#seen[page] === 1) this.#guest.log[page] = 0;
+      if (this.#seen[page] === 1) {
+        this.#guest.log[page] = 0;
+        if (this.#options.losesSight?.() === true) this.#guest.goBlind(page);
+      }
       this.#seen[page] = 0;
     }
   }

@@ -142,3 +142,15 @@ test('a guest that writes faster than the link: auto takes far less time than pr
   assert.ok(auto!.totalMs < precopy!.totalMs * 0.75, `${auto!.totalMs} ms, precopy ${precopy!.totalMs} ms`);
   assert.ok(auto!.downtimeMs < precopy!.downtimeMs * 1.3, `${auto!.downtimeMs} ms, ${precopy!.downtimeMs} ms`);
 });
+
+test('what a QEMU loses sight of is found when the guest has stopped', () => {
+  const lossy = { pages: 4096, lanes: 1, workload: { pagesPerMs: 4, hotPages: 300, blindShare: 0.05 } } as const;
+  let found = 0;
+  for (let seed = 1; seed <= 20; seed++) {
+    for (const feedHold of ['strict', 'paced'] as const) {
+      run({ ...lossy, seed, feedHold, recheckPages: 300 });
+      found += simulate({ ...usual, ...lossy, seed, feedHold }).wrongPages;
+    }
+  }
+  assert.ok(found > 20, `${found} pages wrong without it`);
+});

@@ -32,6 +32,7 @@ export type SimulationOptions = StrategyOptions & {
   /** Pages with content that the feed names per millisecond. */
   readonly feedPagesPerMs?: number;
   readonly batchPages?: number;
+  readonly recheckPages?: number;
 };
 
 export type SimulationResult = {
@@ -105,7 +106,12 @@ class Simulation {
     this.#random = new SimRandom(options.seed);
     this.#guest = new SimGuest(pages);
     for (let page = 0; page < pages; page++) this.#guest.write(page, page >= pages * options.usedShare);
-    this.#qemu = new SimQemu(this.#guest, { switchover: feedHold === 'strict' ? 'ack' : 'own', partPages: 8192 });
+    const { blindShare } = options.workload;
+    this.#qemu = new SimQemu(this.#guest, {
+      switchover: feedHold === 'strict' ? 'ack' : 'own',
+      partPages: 8192,
+      losesSight: blindShare === undefined ? undefined : () => this.#random.fraction() < blindShare,
+    });
     this.#destination = new Uint32Array(pages);
     this.#sentBefore = new Uint8Array(pages);
     this.#batches = Array.from({ length: lanes }, () => []);
