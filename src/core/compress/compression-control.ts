@@ -4,7 +4,9 @@
  *
  * A lane's source, link and destination work at the same time, so a span of work takes as long as the slowest of them:
  *
- *     time(level) = max(source: other work + cost(level), link: bytes(level) / rate, destination)  + a little for cost
+ *     time(level) = max(source: other work + cost(level), link: bytes(level) / rate, destination)  + a little for cost and bytes
+ *
+ * Other work and the destination's grow with the bytes, which are encrypted and go through both kernels.
  *
  * Costs and sizes of levels not in force are estimated from those of the level in force. The rate of the link is known only
  * when the lane waited for it. When it did not, the link is taken to be faster than what was seen, so that a lighter
@@ -60,6 +62,8 @@ const CROWDED_BELOW = 0.15;
 const FASTER = 1.1;
 /** What a millisecond of processor time costs all others on a crowded host. */
 const CROWDED_COST = 0.1;
+/** Encrypting and sending a byte, and receiving it, takes about so much of the time of packing one at level LZ. */
+const WIRE_COST = 0.4;
 /** A level that sends nothing may take so much longer: of two that take about as long, the one that leaves the link to others. */
 const BYTES_WEIGHT = 0.05;
 /** How much faster a link that was not the limit is taken to be; step by step where a vain trial costs others processor time. */
@@ -165,8 +169,10 @@ export class CompressionControl {
     const timeOf = (level: number): number => {
       const costMs = raw * this.#costPerByte! * this.#costs[level]! * (this.#tried[level] === true ? 1 : HOPE);
       const saving = Math.min(0.999, this.#saving * this.#savings[level]!);
-      const linkMs = (raw * (1 - saving) + otherBytes) * linkMsPerByte;
-      const slowestMs = Math.max(otherMs + costMs, linkMs, span.destinationBusyMs);
+      const wireBytes = raw * (1 - saving);
+      const linkMs = (wireBytes + otherBytes) * linkMsPerByte;
+      const moreMs = (wireBytes - packed) * this.#costPerByte! * WIRE_COST;
+      const slowestMs = Math.max(otherMs + costMs + moreMs, linkMs, span.destinationBusyMs + moreMs);
       return slowestMs * (1 + BYTES_WEIGHT * (1 - saving)) + costWeight * costMs;
     };
     let best = 0;
