@@ -29,7 +29,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'io/journal': ['core/base', 'core/bytes', 'core/model', 'io/log'],
   'io/hoststat': ['core/base', 'core/model', 'io/log'],
   'app/ferry': [...core, 'core/predict', 'core/machine', ...io],
-  'app/client': ['core/base', 'core/model', 'core/api'],
+  'app/client': ['core/base', 'core/model', 'core/api', 'io/link'],
   'app/agent': [...core, 'core/machine', 'core/api', ...io, 'app/ferry', 'app/client'],
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],
   'app/load': ['core/base', 'app/lab'],
