@@ -11,11 +11,13 @@ export function processCpuMs(pid: number): number | null {
   return text === null ? null : parseCpuMs(text);
 }
 
-/** utime + stime + cutime + cstime, fields 14 to 17 of /proc/PID/stat; null when the line is not of that form. */
-export function parseCpuMs(stat: string): number | null {
+/**
+ * utime + stime, and with children cutime + cstime: fields 14 to 17 of /proc/PID/stat; null when the line is not of that form.
+ */
+export function parseCpuMs(stat: string, whose: 'with children' | 'alone' = 'with children'): number | null {
   // The process name may contain blanks and parentheses: count from the last one. State is field 3.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const ticks = fields.slice(14 - 3, 18 - 3).reduce((sum, field) => sum + Number(field), 0);
+  const ticks = fields.slice(14 - 3, (whose === 'alone' ? 16 : 18) - 3).reduce((sum, field) => sum + Number(field), 0);
   return fields.length > 14 && Number.isFinite(ticks) ? ticks * MS_PER_TICK : null;
 }
 
@@ -55,8 +57,12 @@ export function parseResidentParts(status: string): ResidentParts | null {
 
 /** CPU time of one thread, milliseconds; null when it, or its process, is gone. */
 export function threadCpuMs(pid: number, threadId: number): number | null {
-  const text = readOrNull(`/proc/${pid}/task/${threadId}/schedstat`);
-  return text === null ? null : parseThreadCpuMs(text);
+  const folder = `/proc/${pid}/task/${threadId}`;
+  const exact = readOrNull(`${folder}/schedstat`);
+  if (exact !== null) return parseThreadCpuMs(exact);
+  // Kernels may be built without it (CONFIG_SCHED_INFO).
+  const ticks = readOrNull(`${folder}/stat`);
+  return ticks === null ? null : parseCpuMs(ticks, 'alone');
 }
 
 /** The first field of schedstat: nanoseconds on a processor, exact where stat counts in ticks of 10 ms. */
