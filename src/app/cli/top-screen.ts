@@ -18,7 +18,10 @@ import { cut, span, spread, type Line, type Style } from './spans.ts';
 
 const BAR_CHARS_MAX = 50;
 const BAR_CHARS_MIN = 8;
+/** Of a curve, on a wide screen and on a narrow one. */
 const SPARK_CHARS = 30;
+const SPARK_CHARS_NARROW = 20;
+const NARROW_COLUMNS = 100;
 /** The autopilot's mark, and where nothing is left. */
 const WARM = 0.65;
 const HOT = 0.9;
@@ -40,7 +43,7 @@ export function renderTop(view: TopView, columns: number, rows: number | null): 
   const head = [...headLines(view, columns), []];
   const moves = migrationLines(view.migrations, columns);
   const room = rows === null ? Infinity : Math.max(2, rows - head.length - moves.length);
-  const vms = vmLines(view, columns);
+  const vms = vmLines({ ...view, curveChars: columns < NARROW_COLUMNS ? SPARK_CHARS_NARROW : SPARK_CHARS }, columns);
   const hidden = vms.length - room;
   const shown = hidden > 0 ? [...vms.slice(0, room - 1), [span(`and ${hidden + 1} more`, 'faint')]] : vms;
   const lines = [...head, ...shown, ...moves].map((line) => cut(line, columns));
@@ -117,13 +120,15 @@ function heatOf(share: number): Style {
   return share < HOT ? 'warm' : 'hot';
 }
 
+type VmView = TopView & { readonly curveChars: number };
+
 type Column = {
   readonly title: string;
   readonly align: 'l' | 'r';
   /** Of those that do not fit the ones with the largest number go first. */
   readonly rank: number;
-  readonly cell: (vm: VmTelemetry, view: TopView) => string;
-  readonly style?: (vm: VmTelemetry, view: TopView) => Style;
+  readonly cell: (vm: VmTelemetry, view: VmView) => string;
+  readonly style?: (vm: VmTelemetry, view: VmView) => Style;
 };
 
 const dirtyStyle: Readonly<Record<DirtyClass, Style>> = { idle: 'faint', low: 'plain', medium: 'warm', high: 'hot' };
@@ -142,7 +147,7 @@ const columnsOfVm: readonly Column[] = [
     title: 'LAST MINUTE',
     align: 'l',
     rank: 5,
-    cell: (vm, { vmSeries }) => sparkline(vmSeries.get(vm.name) ?? [], SPARK_CHARS, vm.capCores ?? vm.vcpus),
+    cell: (vm, { vmSeries, curveChars }) => sparkline(vmSeries.get(vm.name) ?? [], curveChars, vm.capCores ?? vm.vcpus),
     style: () => 'good',
   },
   { title: 'OVERHEAD', align: 'r', rank: 9, cell: (vm) => coresText(vm.overheadCores) },
@@ -170,7 +175,7 @@ const columnsOfVm: readonly Column[] = [
   { title: 'WRITTEN', align: 'r', rank: 15, cell: (vm) => bytesText(vm.disk.writtenBytesPerS) },
 ];
 
-function vmLines(view: TopView, columns: number): Line[] {
+function vmLines(view: VmView, columns: number): Line[] {
   const vms = [...view.telemetry.vms].sort(
     (a, b) => (allCores(b) ?? -1) - (allCores(a) ?? -1) || a.name.localeCompare(b.name),
   );

@@ -44,6 +44,7 @@ export class Sampler {
   readonly #talks = new Conversations();
   readonly #samplers = new Map<string, VmSampler>();
   readonly #listeners: SampleListener[] = [];
+  readonly #failing = new Set<SampleListener>();
   readonly #first = Promise.withResolvers<void>();
   #latest: { readonly sample: HostTelemetry; readonly atMs: number } | null = null;
   #tick = 0;
@@ -118,11 +119,19 @@ export class Sampler {
     const elapsedMs = this.#latest === null ? null : nowMs - this.#latest.atMs;
     const timing = { elapsedMs, tookMs: performance.now() - nowMs };
     this.#latest = { sample, atMs: nowMs };
+    this.#tell(sample, timing);
+  }
+
+  #tell(sample: HostTelemetry, timing: SampleTiming): void {
     for (const listener of this.#listeners) {
       try {
         listener(sample, timing);
+        this.#failing.delete(listener);
       } catch (error) {
-        this.#options.log.warn('telemetry.failed', 'A look at this host could not be kept', { error });
+        // A full disk is told once, not every second.
+        if (this.#failing.has(listener)) continue;
+        this.#failing.add(listener);
+        this.#options.log.warn('telemetry.failed', 'Looks at this host cannot be kept at present', { error });
       }
     }
   }
