@@ -5,7 +5,7 @@ import { printResult, withAgent } from '../console.ts';
 import type { CommonOptions, Console } from '../console.ts';
 import { exitCodes } from '../exit-codes.ts';
 import type { ExitCode } from '../exit-codes.ts';
-import { paint } from '../spans.ts';
+import { paint, widthOf } from '../spans.ts';
 import type { Terminal } from '../terminal.ts';
 import { renderTop, type TopView } from '../top-screen.ts';
 
@@ -46,8 +46,10 @@ async function watch(view: LiveView, terminal: Terminal, console: Console): Prom
   const draw = (): void => {
     const { columns, rows } = terminal.size();
     const lines = renderTop(view.current, columns, rows);
-    // Each line erases what is left of the one before it (ECMA-48 EL), the last one all below (ED): nothing flickers.
-    terminal.write(`\u001b[H${lines.map((line) => `${paint(line, terminal.isColored)}\u001b[K`).join('\r\n')}\u001b[J`);
+    // Each line erases what is left of the one before it (ECMA-48 EL), the last one all below (ED): nothing flickers. At
+    // the end of a full line the cursor still stands on its last character, which EL would erase.
+    const text = lines.map((line) => paint(line, terminal.isColored) + (widthOf(line) < columns ? '\u001b[K' : ''));
+    terminal.write(`\u001b[H${text.join('\n')}${lines.length < rows ? '\n\u001b[J' : ''}`);
   };
   terminal.onEvent((event) => {
     if (event === 'q' || event === 'Q' || event === '\u0003') ended.resolve();
