@@ -29,8 +29,9 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'io/journal': ['core/base', 'core/bytes', 'core/model', 'io/log'],
   'io/hoststat': ['core/base', 'core/model', 'io/log'],
   'app/ferry': [...core, 'core/predict', 'core/machine', ...io],
-  'app/client': ['core/base', 'core/model', 'core/api'],
-  'app/agent': [...core, 'core/machine', 'core/api', ...io, 'app/ferry', 'app/client'],
+  'app/client': ['core/base', 'core/model', 'core/api', 'io/link'],
+  'app/telemetry': ['core/base', 'core/model', 'core/api', ...io, 'app/ferry', 'app/client'],
+  'app/agent': [...core, 'core/machine', 'core/api', ...io, 'app/ferry', 'app/client', 'app/telemetry'],
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],
   'app/load': ['core/base', 'app/lab'],
   // Of what lies outside of src it may use one file: the recipes of guests.
@@ -81,6 +82,7 @@ export const packages: Readonly<Record<string, readonly string[]>> = {
   '@peculiar/x509': ['io/link'],
   echarts: ['app/bench'],
   'xxhash-wasm': ['io/lanes'],
+  'prom-client': ['app/telemetry'],
 };
 
 export function mayImport(from: string, to: string): boolean {

@@ -29,3 +29,7 @@ assert(EVENT_CHARS_MAX > ROUNDS_MAX * 128, 'the longest report fits into one eve
 export const PLAN_MS_MIN = 200;
 export const PLAN_MS_MAX = 60_000;
 export const PLAN_MS_DEFAULT = 3_000;
+
+/** Of the history of telemetry: a week. */
+export const TELEMETRY_MINUTES_MAX = 10_080;
+export const TELEMETRY_MINUTES_DEFAULT = 10;
