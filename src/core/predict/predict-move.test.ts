@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defaultMigrationOptions } from '../model/migration.ts';
-import { predictMove, type GuestFacts, type PathFacts } from './predict-move.ts';
+import type { GuestFacts, PathFacts } from '../model/prediction.ts';
+import { predictMove } from './predict-move.ts';
 
 const GIB_PAGES = 262_144;
 const guest: GuestFacts = {

@@ -8,35 +8,9 @@
  */
 import { hasPullPhase } from '../model/migration.ts';
 import type { MigrationOptions } from '../model/migration.ts';
-import type { Prediction, Range } from '../model/prediction.ts';
+import type { GuestFacts, PathFacts, Prediction, Range } from '../model/prediction.ts';
 import { SimRandom } from '../strategy/sim-random.ts';
 import { simulate, type SimulationOptions } from '../strategy/simulator.ts';
-import type { WorkingSet } from './working-set.ts';
-
-export type GuestFacts = {
-  /** Pages of RAM. */
-  readonly pages: number;
-  /** Of all pages, those whose content has to travel: neither zero nor left out. */
-  readonly contentShare: number;
-  /** A page with content, packed. */
-  readonly wireBytesPerPage: number;
-  /** A page that was sent before: its delta, packed. Null without deltas. */
-  readonly repeatBytes: number | null;
-  readonly workingSet: WorkingSet;
-};
-
-export type PathFacts = {
-  readonly linkBytesPerSecond: number;
-  readonly roundTripMs: number;
-  /** Pages with content that one lane gets from memory to memory, were the link no limit. */
-  readonly lanePagesPerMs: number;
-  readonly feedPagesPerMs: number;
-  readonly feedHold: 'strict' | 'paced';
-  /** Checks and the start of QEMU at the destination. */
-  readonly beforeMs: number;
-  /** From the last page to the guest running, and the end of the source. */
-  readonly afterMs: number;
-};
 
 /** How far off, as a part of the value, a measurement may be (one standard deviation). */
 export type Uncertainty = {
