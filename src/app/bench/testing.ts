@@ -23,7 +23,16 @@ export function sampleOf(given: Partial<Sample> & Pick<Sample, 'mode'>): Sample 
     },
     ...{ cpu: { source: cpu, destination: cpu }, peak: { source: peak, destination: peak } },
     ...{ work: { before: 5000, during: 4000, after: 5000, lostMs: 400 }, neighbourWork: null },
-    ...{ limitBytes: null, limitProblem: null, damage: 0, furtherMs: {}, echo: null, server: null, series: null },
+    ...{
+      limitBytes: null,
+      limitProblem: null,
+      damage: 0,
+      furtherMs: {},
+      forecast: null,
+      echo: null,
+      server: null,
+      series: null,
+    },
     ...given,
   };
 }
