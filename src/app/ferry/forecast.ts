@@ -15,8 +15,8 @@ import type { Problem } from '../../core/model/vm.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
 import { corrected, movesTo, usualTimes } from '../../core/predict/correction.ts';
 import { predictMove } from '../../core/predict/predict-move.ts';
-import { lanePagesPerMs, laneShare } from '../../core/predict/processors.ts';
-import type { HostProcessors } from '../../core/predict/processors.ts';
+import { lanePagesPerMs, laneRoom } from '../../core/predict/processors.ts';
+import type { LaneRoom } from '../../core/predict/processors.ts';
 import { recommend } from '../../core/predict/recommend.ts';
 import { fitWorkingSet } from '../../core/predict/working-set.ts';
 import { hostLoad } from '../../io/hoststat/host-load.ts';
@@ -45,8 +45,10 @@ const RTT_POLL_MS = 10;
 const ASSUMED_BYTES_PER_S = 125e6;
 const ASSUMED_ROUND_TRIP_MS = 1;
 /** Processor time of a page beside its packing: reading and sending it, and receiving, unpacking and placing it. As measured (docs/prediction.md). */
-const CARRIED_MS_PER_PAGE = 0.012;
+const CARRIED_MS_PER_PAGE = 0.014;
 const PLACED_MS_PER_PAGE = 0.015;
+/** Threads that work beside the lanes: QEMU's, the agent's own. */
+const OTHER_THREADS = { source: 1, destination: 0.5 };
 const FEED_PAGES_PER_MS = 250;
 /** Until earlier migrations say what it takes. */
 const USUAL_TIMES = { beforeMs: 220, afterMs: 15 };
@@ -64,8 +66,8 @@ type Destination = {
   readonly roundTripMs: number | null;
 };
 
-/** Both hosts, over the same time. */
-type Loads = { readonly source: HostProcessors; readonly destination: HostProcessors | null };
+/** Both hosts, while the lanes work. */
+type Rooms = { readonly source: LaneRoom; readonly destination: LaneRoom };
 
 /** Throws QmpError, GuestMemoryError, LaneError, LinkError, AbortError. */
 export async function forecastMove(
@@ -91,12 +93,16 @@ export async function forecastMove(
       hostLoad(LOAD_MS, signal),
       askLoad(connection, signal),
     ]);
-    const loads = { source: ownLoad, destination: load };
-    const trial = await tryPacking(look.batches, conditionsOf(request, there, ownLoad), signal);
+    const { lanes } = request.options;
+    const rooms = {
+      source: laneRoom(ownLoad, lanes, OTHER_THREADS.source),
+      destination: laneRoom(load, lanes, OTHER_THREADS.destination),
+    };
+    const trial = await tryPacking(look.batches, conditionsOf(request, there, rooms.source), signal);
     const moves = movesTo(past, request.destination.name);
-    const guest = guestFacts({ look, use, trial }, request.options);
+    const guest = guestFacts({ look, use, trial }, request);
     const path = {
-      ...pathFacts({ look, trial, loads }, there, facts, request.options),
+      ...pathFacts({ look, trial, rooms }, there, facts),
       ...usualTimes(moves, USUAL_TIMES),
     };
     const wanted = strategies ?? strategyNames.filter((name) => request.options.pull || !needsPull(name));
@@ -118,13 +124,14 @@ export async function forecastMove(
 function conditionsOf(
   { options }: MigrationRequest,
   { bytesPerS }: Destination,
-  { idle }: HostProcessors,
+  { share, idle }: LaneRoom,
 ): TrialConditions {
   return {
     ...{ compress: options.compress, lanes: options.lanes },
     maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
     linkMsPerByte: 1000 / (bytesPerS ?? ASSUMED_BYTES_PER_S),
     hostIdle: idle,
+    laneShare: share,
     ...{ carriedMsPerPage: CARRIED_MS_PER_PAGE, placedMsPerPage: PLACED_MS_PER_PAGE },
   };
 }
@@ -173,40 +180,42 @@ type Found = { readonly look: GuestLook; readonly trial: PackingTrial };
 
 function guestFacts(
   { look, use, trial }: Found & { readonly use: MemoryUse | null },
-  options: MigrationOptions,
+  { vm, options }: MigrationRequest,
 ): GuestFacts {
   const { pages, lookedAt, windows, zeroShare, hardShare, deltaBytesPerPage } = look;
   const packed = hardShare * PAGE + (1 - hardShare) * trial.packedBytesPerPage;
   return {
     pages,
-    contentShare: Math.min(1 - zeroShare, neededShare(pages, use, options)),
+    contentShare: Math.min(1 - zeroShare, neededPages(vm.spec.memory, use, options) / pages),
     wireBytesPerPage: packed,
     repeatBytes: options.delta === 'on' ? Math.min(deltaBytesPerPage ?? PAGE, packed) : null,
     workingSet: fitWorkingSet(windows, pages, lookedAt),
   };
 }
 
-/** Of all pages, those that the guest cannot do without. What its kernel does not count as memory is its own code and tables. */
-function neededShare(pages: number, use: MemoryUse | null, { prune, keepCache }: MigrationOptions): number {
-  if (use === null) return 1;
-  const kernelBytes = Math.max(0, pages * PAGE - use.totalBytes);
+/**
+ * Those that the guest cannot do without. What its kernel does not count as memory is its own code and tables. Memory of devices, like
+ * that of a display, is left out here: as good as all of it is zero.
+ */
+function neededPages(memoryBytes: number, use: MemoryUse | null, { prune, keepCache }: MigrationOptions): number {
+  if (use === null) return Infinity;
+  const kernelBytes = Math.max(0, memoryBytes - use.totalBytes);
   const kept = prune === 'free' || keepCache ? use.cacheBytes : 0;
-  return Math.min(1, (use.neededBytes + kept + kernelBytes) / (pages * PAGE));
+  return (use.neededBytes + kept + kernelBytes) / PAGE;
 }
 
 function pathFacts(
-  { look, trial, loads }: Found & { readonly loads: Loads },
+  { look, trial, rooms }: Found & { readonly rooms: Rooms },
   there: Destination,
   { features }: SourceFacts,
-  { lanes }: MigrationOptions,
 ): Omit<PathFacts, 'beforeMs' | 'afterMs'> {
   const packMs = (1 - look.hardShare) * trial.packMsPerPage;
   return {
     linkBytesPerSecond: there.bytesPerS ?? ASSUMED_BYTES_PER_S,
     roundTripMs: there.roundTripMs ?? ASSUMED_ROUND_TRIP_MS,
     lanePagesPerMs: lanePagesPerMs(
-      { msPerPage: packMs + CARRIED_MS_PER_PAGE, share: laneShare(loads.source, lanes) },
-      { msPerPage: PLACED_MS_PER_PAGE, share: laneShare(loads.destination, lanes) },
+      { msPerPage: packMs + CARRIED_MS_PER_PAGE, share: rooms.source.share },
+      { msPerPage: PLACED_MS_PER_PAGE, share: rooms.destination.share },
     ),
     feedPagesPerMs: FEED_PAGES_PER_MS,
     feedHold: features.switchoverAck ? 'strict' : 'paced',

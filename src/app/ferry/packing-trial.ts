@@ -3,17 +3,19 @@
  * that suits the link, as if the batches went over it one after the other.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { KnownLink } from '../../core/compress/compression-control.ts';
+import { CompressionControl } from '../../core/compress/compression-control.ts';
+import { LZ, STORE } from '../../core/compress/levels.ts';
 import type { MigrationOptions } from '../../core/model/migration.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
 import { FramePacker } from '../../io/lanes/frame-packer.ts';
 
 export type TrialConditions = Pick<MigrationOptions, 'compress' | 'lanes' | 'maxBandwidthBytesPerSecond'> & {
-  /** Of all lanes together; null: not known. */
-  readonly linkMsPerByte: number | null;
-  /** Of the source's processor time, the share that nobody uses. */
+  /** Of all lanes together. */
+  readonly linkMsPerByte: number;
+  /** While the migration runs: of the source's processor time the share that nobody uses, and of a processor the part that a lane gets. */
   readonly hostIdle: number;
-  /** Processor time of a page beside its packing, at the source and at the destination. */
+  readonly laneShare: number;
+  /** Processor time of a page beside its packing, at the source; and all that it takes at the destination. */
   readonly carriedMsPerPage: number;
   readonly placedMsPerPage: number;
 };
@@ -34,9 +36,7 @@ export async function tryPacking(
   signal: AbortSignal,
 ): Promise<PackingTrial> {
   if (batches.length === 0) return { packedBytesPerPage: PAGE, packMsPerPage: 0 };
-  const { compress, lanes, maxBandwidthBytesPerSecond, linkMsPerByte } = conditions;
-  const link: KnownLink | null = linkMsPerByte === null ? null : { msPerByte: linkMsPerByte * lanes, isMeasured: true };
-  const trial = new Trial(new FramePacker({ compress, lanes, maxBandwidthBytesPerSecond, link }), link, conditions);
+  const trial = new Trial(conditions);
   let last = { pages: 0, bytes: 0, ms: 0 };
   for (let pass = 1; pass <= PASSES_MAX; pass++) {
     const levelBefore = trial.level;
@@ -56,42 +56,57 @@ export async function tryPacking(
 }
 
 class Trial {
-  readonly #packer: FramePacker;
-  readonly #link: KnownLink | null;
   readonly #conditions: TrialConditions;
+  readonly #msPerByte: number;
+  /** Null where the level is given. */
+  readonly #control: CompressionControl | null;
+  readonly #packers = new Map<number, FramePacker>();
   #scratch = Buffer.alloc(0);
   #nowMs = 0;
 
-  constructor(packer: FramePacker, link: KnownLink | null, conditions: TrialConditions) {
-    this.#packer = packer;
-    this.#link = link;
+  constructor(conditions: TrialConditions) {
+    const { compress, lanes, maxBandwidthBytesPerSecond, linkMsPerByte } = conditions;
     this.#conditions = conditions;
+    // The share of one lane.
+    const capBytesPerMs = maxBandwidthBytesPerSecond === null ? Infinity : maxBandwidthBytesPerSecond / 1000 / lanes;
+    this.#msPerByte = Math.max(linkMsPerByte * lanes, 1 / capBytesPerMs);
+    const link = { msPerByte: linkMsPerByte * lanes, isMeasured: true };
+    const cap = maxBandwidthBytesPerSecond === null ? null : capBytesPerMs;
+    this.#control = compress === 'adaptive' ? new CompressionControl(cap, link) : null;
   }
 
   get level(): number {
-    return this.#packer.control?.level ?? 0;
+    return this.#control?.level ?? (this.#conditions.compress === 'none' ? STORE : LZ);
   }
 
-  /** A batch goes through source, link and destination; the slowest of them takes the time. */
+  /** A batch goes through source, link and destination; the slowest of them takes the time. Of a whole processor: `ms`. */
   pack(batch: Buffer): { readonly bytes: number; readonly ms: number } {
-    if (this.#scratch.length < batch.length) this.#scratch = Buffer.alloc(batch.length);
-    batch.copy(this.#scratch);
-    const startMs = performance.now();
-    const packed = this.#packer.pack(this.#scratch, 0, batch.length);
-    const ms = performance.now() - startMs;
-    const bytes = packed === 0 ? batch.length : packed;
+    const { level } = this;
     const pages = batch.length / PAGE;
-    const { carriedMsPerPage, placedMsPerPage, hostIdle } = this.#conditions;
-    const busyMs = ms + pages * carriedMsPerPage;
+    const { bytes, ms } = this.#packAt(level, batch);
+    const { carriedMsPerPage, placedMsPerPage, hostIdle, laneShare } = this.#conditions;
+    const packMs = ms / laneShare;
+    const busyMs = packMs + (pages * carriedMsPerPage) / laneShare;
     const destinationBusyMs = pages * placedMsPerPage;
-    const linkMs = bytes * (this.#link?.msPerByte ?? 0);
+    const linkMs = bytes * this.#msPerByte;
     const spanMs = Math.max(busyMs, linkMs, destinationBusyMs);
     this.#nowMs += spanMs;
     const blockedMs = spanMs === linkMs ? spanMs - busyMs : 0;
-    this.#packer.control?.spanEnded({
+    this.#control?.packed(batch.length, bytes, packMs);
+    this.#control?.spanEnded({
       ...{ nowMs: this.#nowMs, spanMs, busyMs, blockedMs, hostIdle, destinationBusyMs },
       ...{ wireBytes: bytes, ackedBytes: bytes },
     });
     return { bytes, ms };
+  }
+
+  #packAt(level: number, batch: Buffer): { readonly bytes: number; readonly ms: number } {
+    if (this.#scratch.length < batch.length) this.#scratch = Buffer.alloc(batch.length);
+    batch.copy(this.#scratch);
+    const packer = this.#packers.get(level) ?? new FramePacker({ ...this.#conditions, level });
+    this.#packers.set(level, packer);
+    const startMs = performance.now();
+    const packed = packer.pack(this.#scratch, 0, batch.length);
+    return { bytes: packed === 0 ? batch.length : packed, ms: performance.now() - startMs };
   }
 }

@@ -15,9 +15,9 @@ import type { StrategyName } from '../model/migration.ts';
 /** Moves that count: older ones were made on another network, with another release. */
 const MOVES_MAX = 30;
 /** So many moves are believed as much as the model. */
-const FAITH = 2;
+const FAITH = 3;
 /** So many ratios say as much of the width of a range as the model does. */
-const WIDTH_FAITH = 4;
+const WIDTH_FAITH = 3;
 const FACTOR_MAX = 2;
 /** A deviation (MAD) of normally distributed values times this is their standard deviation; times the other, 10 % lie beyond. */
 const MAD_TO_SIGMA = 1.4826;
@@ -52,14 +52,16 @@ export function correctionOf(
   );
   const common = shrunk(all, 0);
   const center = Math.max(-Math.log(FACTOR_MAX), Math.min(Math.log(FACTOR_MAX), shrunk(own, common)));
-  const spread = all.length < 2 ? null : median(all.map((ratio) => Math.abs(ratio - median(all))));
+  return { factor: Math.exp(center), width: all.length < 2 ? null : widthOf(all, center), moves: all.length };
+}
+
+/** Around `center`; what the correction leaves of the ratios' median belongs to it. */
+function widthOf(ratios: readonly number[], center: number): number {
+  const middle = median(ratios);
+  const deviation = median(ratios.map((ratio) => Math.abs(ratio - middle)));
   // Few ratios lie closer together than many of the same kind would, and the next one is not among them.
-  const wider = 1 + 2 / Math.max(1, all.length);
-  return {
-    factor: Math.exp(center),
-    width: spread === null ? null : Math.max(WIDTH_MIN, spread * MAD_TO_SIGMA * SIGMA_TO_P90 * wider),
-    moves: all.length,
-  };
+  const wider = 1 + 3 / ratios.length;
+  return Math.max(WIDTH_MIN, Math.hypot(deviation * MAD_TO_SIGMA * SIGMA_TO_P90 * wider, middle - center));
 }
 
 /** The prediction as it was without any moves, corrected by them. Without moves that tell anything it stays what it was. */
