@@ -15,7 +15,8 @@ export function pastMoves(reports: readonly MigrationReport[]): PastMove[] {
       wireBytes: { measured: report.bytes.wire, range: uncorrected(predicted, 'wireBytes') },
     };
     const { preMigration, reservation, activation, commitment } = stagesMs;
+    const linkBytesPerSecond = predicted?.facts.path.linkBytesPerSecond ?? null;
     const times = { beforeMs: preMigration + reservation, afterMs: commitment + activation };
-    return [{ strategy, destination, ...times, figures }];
+    return [{ strategy, destination, linkBytesPerSecond, ...times, figures }];
   });
 }

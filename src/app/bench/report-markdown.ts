@@ -2,6 +2,7 @@
 import { formatBytes, formatMs } from '../../core/model/units.ts';
 import type { LinkName } from '../lab/plan.ts';
 import type { Against, Comparison, Summary } from './comparisons.ts';
+import { accuracyHeader, accuracyRows, foretoldHeader, foretoldRows } from './forecast-report.ts';
 import type { BenchResult, Measured, ResultCell } from './results.ts';
 import type { Figure } from './statistics.ts';
 
@@ -64,6 +65,7 @@ export function resultLines(result: BenchResult): string[] {
     '',
     ...(result.comparisons.length === 0 ? [] : ratioLines(result)),
     ...serverLines(result.cells),
+    ...forecastLines(result),
     ...measuredLines(result),
   ];
 }
@@ -101,6 +103,20 @@ function serverLines(cells: readonly ResultCell[]): string[] {
     'What a client of the server saw, from before the move until after it:',
     '',
     ...markdownTable(serverHeader, rows),
+    '',
+  ];
+}
+
+function forecastLines({ forecasts }: BenchResult): string[] {
+  if (forecasts === null) return [];
+  return [
+    `What was expected just before each of ${forecasts.moves.length} moves, and what its report then said:`,
+    '',
+    ...markdownTable(accuracyHeader, accuracyRows(forecasts)),
+    '',
+    'Expected (10th to 90th percentile): measured; with an asterisk what was outside.',
+    '',
+    ...markdownTable(foretoldHeader, foretoldRows(forecasts)),
     '',
   ];
 }

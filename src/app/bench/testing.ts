@@ -2,6 +2,7 @@
 import type { Sample } from './samples.ts';
 import type { BenchResult } from './results.ts';
 import { resultCells } from './results.ts';
+import { forecastsOf } from './forecasts.ts';
 import { comparisonsOf, summariesOf } from './comparisons.ts';
 
 /** A completed move of the case "slow" over 1 Gbit/s, with what is given in its place. */
@@ -52,6 +53,11 @@ export function resultOf(samples: readonly Sample[]): BenchResult {
     },
     versions: { vmferry: '0.1.0 (abc)', qemu: '10.0.3', node: '24.1.0' },
     ...{ date: '2026-11-21T10:00:00.000Z', until: '2026-11-21T12:30:00.000Z', command: 'vmferry bench --runs 3' },
-    ...{ cells: resultCells(samples), comparisons, summaries: summariesOf(comparisons) },
+    ...{
+      cells: resultCells(samples),
+      comparisons,
+      summaries: summariesOf(comparisons),
+      forecasts: forecastsOf(samples),
+    },
   };
 }

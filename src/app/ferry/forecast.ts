@@ -45,13 +45,17 @@ const RTT_POLL_MS = 10;
 const ASSUMED_BYTES_PER_S = 125e6;
 const ASSUMED_ROUND_TRIP_MS = 1;
 /** Processor time of a page beside its packing: reading and sending it, and receiving, unpacking and placing it. As measured (docs/prediction.md). */
-const CARRIED_MS_PER_PAGE = 0.014;
+const CARRIED = { msPerPage: 0.008, msPerByte: 5.5e-6 };
 const PLACED_MS_PER_PAGE = 0.015;
 /** Threads that work beside the lanes: QEMU's, the agent's own. */
 const OTHER_THREADS = { source: 1, destination: 0.5 };
 const FEED_PAGES_PER_MS = 250;
 /** Until earlier migrations say what it takes. */
-const USUAL_TIMES = { beforeMs: 220, afterMs: 15 };
+const USUAL_TIMES = { beforeMs: 260, afterMs: 20 };
+/** Until the guest has said for the first time what it can do without. */
+const ASKING_MS = 250;
+/** The guest's stop, its device state, its start: between 40 and 140 ms were measured. */
+const SWITCH_MS = 80;
 
 export type PlannedMove = {
   readonly host: FerryHost;
@@ -99,11 +103,13 @@ export async function forecastMove(
       destination: laneRoom(load, lanes, OTHER_THREADS.destination),
     };
     const trial = await tryPacking(look.batches, conditionsOf(request, there, rooms.source), signal);
-    const moves = movesTo(past, request.destination.name);
+    const moves = movesTo(past, request.destination.name, there.bytesPerS ?? ASSUMED_BYTES_PER_S);
     const guest = guestFacts({ look, use, trial }, request);
+    const times = usualTimes(moves, USUAL_TIMES);
     const path = {
-      ...pathFacts({ look, trial, rooms }, there, facts),
-      ...usualTimes(moves, USUAL_TIMES),
+      ...pathFacts({ look, trial, rooms }, there, facts, guest),
+      beforeMs: times.beforeMs + (use === null ? 0 : ASKING_MS),
+      afterMs: times.afterMs,
     };
     const wanted = strategies ?? strategyNames.filter((name) => request.options.pull || !needsPull(name));
     const predictions = (await predictAll(guest, path, request.options, wanted)).map((each) => corrected(each, moves));
@@ -132,7 +138,7 @@ function conditionsOf(
     linkMsPerByte: 1000 / (bytesPerS ?? ASSUMED_BYTES_PER_S),
     hostIdle: idle,
     laneShare: share,
-    ...{ carriedMsPerPage: CARRIED_MS_PER_PAGE, placedMsPerPage: PLACED_MS_PER_PAGE },
+    ...{ carried: CARRIED, placedMsPerPage: PLACED_MS_PER_PAGE },
   };
 }
 
@@ -183,11 +189,13 @@ function guestFacts(
   { vm, options }: MigrationRequest,
 ): GuestFacts {
   const { pages, lookedAt, windows, zeroShare, hardShare, deltaBytesPerPage } = look;
-  const packed = hardShare * PAGE + (1 - hardShare) * trial.packedBytesPerPage;
+  const withHard = (bytes: number): number => hardShare * PAGE + (1 - hardShare) * bytes;
+  const packed = withHard(trial.packedBytesPerPage);
   return {
     pages,
     contentShare: Math.min(1 - zeroShare, neededPages(vm.spec.memory, use, options) / pages),
     wireBytesPerPage: packed,
+    wireBytesRange: { low: withHard(trial.low), high: withHard(trial.high) },
     repeatBytes: options.delta === 'on' ? Math.min(deltaBytesPerPage ?? PAGE, packed) : null,
     workingSet: fitWorkingSet(windows, pages, lookedAt),
   };
@@ -208,17 +216,20 @@ function pathFacts(
   { look, trial, rooms }: Found & { readonly rooms: Rooms },
   there: Destination,
   { features }: SourceFacts,
+  { wireBytesPerPage }: GuestFacts,
 ): Omit<PathFacts, 'beforeMs' | 'afterMs'> {
   const packMs = (1 - look.hardShare) * trial.packMsPerPage;
+  const carriedMs = CARRIED.msPerPage + CARRIED.msPerByte * wireBytesPerPage;
   return {
     linkBytesPerSecond: there.bytesPerS ?? ASSUMED_BYTES_PER_S,
     roundTripMs: there.roundTripMs ?? ASSUMED_ROUND_TRIP_MS,
     lanePagesPerMs: lanePagesPerMs(
-      { msPerPage: packMs + CARRIED_MS_PER_PAGE, share: rooms.source.share },
+      { msPerPage: packMs + carriedMs, share: rooms.source.share },
       { msPerPage: PLACED_MS_PER_PAGE, share: rooms.destination.share },
     ),
     feedPagesPerMs: FEED_PAGES_PER_MS,
     feedHold: features.switchoverAck ? 'strict' : 'paced',
+    switchMs: SWITCH_MS,
   };
 }
 

@@ -16,7 +16,7 @@ export type TrialConditions = Pick<MigrationOptions, 'compress' | 'lanes' | 'max
   readonly hostIdle: number;
   readonly laneShare: number;
   /** Processor time of a page beside its packing, at the source; and all that it takes at the destination. */
-  readonly carriedMsPerPage: number;
+  readonly carried: { readonly msPerPage: number; readonly msPerByte: number };
   readonly placedMsPerPage: number;
 };
 
@@ -24,7 +24,13 @@ export type PackingTrial = {
   /** Of a page with content: its bytes on the wire, and the time of packing it. */
   readonly packedBytesPerPage: number;
   readonly packMsPerPage: number;
+  /** Where another level is as quick, lanes may well choose that one: the bytes between which it will be. */
+  readonly low: number;
+  readonly high: number;
 };
+
+/** A level that takes this much longer is chosen by mistake in one case of four. */
+const ALIKE = 0.1;
 
 /** A span of a lane's life is some 100 ms; a batch is less, and what one batch teaches is enough here. */
 const PASSES_MAX = 4;
@@ -35,24 +41,50 @@ export async function tryPacking(
   conditions: TrialConditions,
   signal: AbortSignal,
 ): Promise<PackingTrial> {
-  if (batches.length === 0) return { packedBytesPerPage: PAGE, packMsPerPage: 0 };
+  if (batches.length === 0) return { packedBytesPerPage: PAGE, packMsPerPage: 0, low: PAGE, high: PAGE };
   const trial = new Trial(conditions);
-  let last = { pages: 0, bytes: 0, ms: 0 };
+  let last: Packed = { bytes: 0, ms: 0 };
   for (let pass = 1; pass <= PASSES_MAX; pass++) {
     const levelBefore = trial.level;
-    last = { pages: 0, bytes: 0, ms: 0 };
-    for (const batch of batches) {
-      const { bytes, ms } = trial.pack(batch);
-      last.pages += batch.length / PAGE;
-      last.bytes += bytes;
-      last.ms += ms;
-      await nextTurn();
-      signal.throwIfAborted();
-    }
+    last = await overAll(batches, (batch) => trial.pack(batch), signal);
     // The first pass also pays for the code that is compiled.
     if (pass > 1 && trial.level === levelBefore) break;
   }
-  return { packedBytesPerPage: last.bytes / last.pages, packMsPerPage: last.ms / last.pages };
+  if (conditions.compress !== 'adaptive') return between(last, last, 0);
+  const otherLevel = trial.level === STORE ? LZ : STORE;
+  const other = await overAll(batches, (batch) => trial.packAt(otherLevel, batch), signal);
+  const longer = trial.msPerPage(other) / trial.msPerPage(last) - 1;
+  return between(last, other, 1 / (1 + Math.exp(longer / ALIKE)));
+}
+
+/** Of a page. */
+type Packed = { readonly bytes: number; readonly ms: number };
+
+async function overAll(
+  batches: readonly Buffer[],
+  pack: (batch: Buffer) => Packed,
+  signal: AbortSignal,
+): Promise<Packed> {
+  const sum = { pages: 0, bytes: 0, ms: 0 };
+  for (const batch of batches) {
+    const { bytes, ms } = pack(batch);
+    sum.pages += batch.length / PAGE;
+    sum.bytes += bytes;
+    sum.ms += ms;
+    await nextTurn();
+    signal.throwIfAborted();
+  }
+  return { bytes: sum.bytes / sum.pages, ms: sum.ms / sum.pages };
+}
+
+/** `share`: of the bytes that will be packed as `other` is. */
+function between(chosen: Packed, other: Packed, share: number): PackingTrial {
+  const at = (part: number): number => chosen.bytes + part * (other.bytes - chosen.bytes);
+  const ends = [chosen.bytes, at(Math.min(1, 2 * share))];
+  return {
+    ...{ packedBytesPerPage: at(share), packMsPerPage: chosen.ms + share * (other.ms - chosen.ms) },
+    ...{ low: Math.min(...ends), high: Math.max(...ends) },
+  };
 }
 
 class Trial {
@@ -80,13 +112,12 @@ class Trial {
   }
 
   /** A batch goes through source, link and destination; the slowest of them takes the time. Of a whole processor: `ms`. */
-  pack(batch: Buffer): { readonly bytes: number; readonly ms: number } {
-    const { level } = this;
+  pack(batch: Buffer): Packed {
     const pages = batch.length / PAGE;
-    const { bytes, ms } = this.#packAt(level, batch);
-    const { carriedMsPerPage, placedMsPerPage, hostIdle, laneShare } = this.#conditions;
+    const { bytes, ms } = this.packAt(this.level, batch);
+    const { placedMsPerPage, hostIdle, laneShare } = this.#conditions;
     const packMs = ms / laneShare;
-    const busyMs = packMs + (pages * carriedMsPerPage) / laneShare;
+    const busyMs = packMs + this.#carriedMs(pages, bytes);
     const destinationBusyMs = pages * placedMsPerPage;
     const linkMs = bytes * this.#msPerByte;
     const spanMs = Math.max(busyMs, linkMs, destinationBusyMs);
@@ -100,7 +131,17 @@ class Trial {
     return { bytes, ms };
   }
 
-  #packAt(level: number, batch: Buffer): { readonly bytes: number; readonly ms: number } {
+  /** A page that was packed so: the slower of source and link. */
+  msPerPage({ bytes, ms }: Packed): number {
+    return Math.max(ms / this.#conditions.laneShare + this.#carriedMs(1, bytes), bytes * this.#msPerByte);
+  }
+
+  #carriedMs(pages: number, bytes: number): number {
+    const { carried, laneShare } = this.#conditions;
+    return (pages * carried.msPerPage + bytes * carried.msPerByte) / laneShare;
+  }
+
+  packAt(level: number, batch: Buffer): Packed {
     if (this.#scratch.length < batch.length) this.#scratch = Buffer.alloc(batch.length);
     batch.copy(this.#scratch);
     const packer = this.#packers.get(level) ?? new FramePacker({ ...this.#conditions, level });

@@ -160,6 +160,7 @@ const moveFactsSchema = z.object({
     pages: z.number(),
     contentShare: z.number(),
     wireBytesPerPage: z.number(),
+    wireBytesRange: z.object({ low: z.number(), high: z.number() }),
     repeatBytes: z.number().nullable(),
     workingSet: z.object({ pagesPerMs: z.number(), hotPages: z.number() }),
   }),
@@ -170,6 +171,7 @@ const moveFactsSchema = z.object({
     feedPagesPerMs: z.number(),
     feedHold: z.enum(['strict', 'paced']),
     beforeMs: z.number(),
+    switchMs: z.number(),
     afterMs: z.number(),
   }),
 }) satisfies z.ZodType<MoveFacts>;

@@ -78,11 +78,12 @@ export const samplePlan: MovePlan = {
   facts: {
     guest: {
       ...{ pages: 262_144, contentShare: 0.26, wireBytesPerPage: 1640, repeatBytes: 300 },
+      wireBytesRange: { low: 1500, high: 1780 },
       workingSet: { pagesPerMs: 5, hotPages: 32_768 },
     },
     path: {
       ...{ linkBytesPerSecond: 120_000_000, roundTripMs: 0.4, lanePagesPerMs: 40, feedPagesPerMs: 250 },
-      ...{ feedHold: 'strict', beforeMs: 250, afterMs: 20 },
+      ...{ feedHold: 'strict', beforeMs: 250, switchMs: 80, afterMs: 20 },
     },
   },
   predictions: [

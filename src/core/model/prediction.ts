@@ -40,6 +40,8 @@ export type GuestFacts = {
   readonly contentShare: number;
   /** A page with content, packed. */
   readonly wireBytesPerPage: number;
+  /** From the lightest to the hardest packing that the lanes may well choose, on each side of `wireBytesPerPage`. */
+  readonly wireBytesRange: { readonly low: number; readonly high: number };
   /** A page that was sent before: its delta, packed. Null without deltas. */
   readonly repeatBytes: number | null;
   readonly workingSet: WorkingSet;
@@ -54,6 +56,8 @@ export type PathFacts = {
   readonly feedHold: 'strict' | 'paced';
   /** Checks and the start of QEMU at the destination. */
   readonly beforeMs: number;
+  /** Of the downtime, what is not the sending of pages: stop, device state, start. */
+  readonly switchMs: number;
   /** From the last page to the guest running, and the end of the source. */
   readonly afterMs: number;
 };
@@ -68,6 +72,8 @@ export type PredictedMove = Prediction & { readonly facts: MoveFacts };
 export type PastMove = {
   readonly strategy: StrategyName;
   readonly destination: string;
+  /** As measured before it; null where nothing was. */
+  readonly linkBytesPerSecond: number | null;
   /** Until the first page could be sent, and from the guest's start there to the end of the migration. */
   readonly beforeMs: number;
   readonly afterMs: number;

@@ -15,7 +15,15 @@ const prediction: Prediction = {
 function move(ratio: number, change: Partial<PastMove> = {}): PastMove {
   const figure = { measured: 1000 * ratio, range: range(1000) };
   const figures = { totalMs: figure, downtimeMs: figure, wireBytes: figure };
-  return { strategy: 'auto', destination: 'b', beforeMs: 200, afterMs: 10, figures, ...change };
+  return {
+    strategy: 'auto',
+    destination: 'b',
+    linkBytesPerSecond: 110e6,
+    beforeMs: 200,
+    afterMs: 10,
+    figures,
+    ...change,
+  };
 }
 
 const ratioArbitrary = fc.double({ min: 0.2, max: 5, noNaN: true });
@@ -25,9 +33,9 @@ test('without moves, or with moves of which nothing was expected, a prediction s
   assert.deepEqual(corrected(prediction, [move(3, { figures: null }), move(3, { figures: null })]), prediction);
 });
 
-test('moves to other hosts do not count', () => {
-  const moves = movesTo([move(3, { destination: 'c' }), move(1.5)], 'b');
-  assert.equal(moves.length, 1);
+test('moves to other hosts, or over another link, do not count', () => {
+  const others = [move(3, { destination: 'c' }), move(1.5), move(2, { linkBytesPerSecond: 12e6 })];
+  assert.deepEqual(movesTo(others, 'b', 100e6), [others[1]]);
 });
 
 test('a bias that is always the same is learned', () => {

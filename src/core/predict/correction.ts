@@ -14,6 +14,8 @@ import type { StrategyName } from '../model/migration.ts';
 
 /** Moves that count: older ones were made on another network, with another release. */
 const MOVES_MAX = 30;
+/** A link that was measured to be more than this much faster or slower was another one. */
+const LINK_ALIKE = 3;
 /** So many moves are believed as much as the model. */
 const FAITH = 3;
 /** So many ratios say as much of the width of a range as the model does. */
@@ -34,9 +36,15 @@ export type FigureCorrection = {
   readonly moves: number;
 };
 
-/** Moves to this host, newest first and not too many. */
-export function movesTo(past: readonly PastMove[], destination: string): readonly PastMove[] {
-  return past.filter((move) => move.destination === destination).slice(0, MOVES_MAX);
+/** Moves to this host over a link like the one of now, newest first and not too many. */
+export function movesTo(
+  past: readonly PastMove[],
+  destination: string,
+  linkBytesPerSecond: number,
+): readonly PastMove[] {
+  const isAlike = ({ linkBytesPerSecond: then }: PastMove): boolean =>
+    then === null || Math.abs(Math.log(then / linkBytesPerSecond)) < Math.log(LINK_ALIKE);
+  return past.filter((move) => move.destination === destination && isAlike(move)).slice(0, MOVES_MAX);
 }
 
 /** `moves`: to the host in question. */
@@ -60,7 +68,7 @@ function widthOf(ratios: readonly number[], center: number): number {
   const middle = median(ratios);
   const deviation = median(ratios.map((ratio) => Math.abs(ratio - middle)));
   // Few ratios lie closer together than many of the same kind would, and the next one is not among them.
-  const wider = 1 + 3 / ratios.length;
+  const wider = 1.1 + 3 / ratios.length;
   return Math.max(WIDTH_MIN, Math.hypot(deviation * MAD_TO_SIGMA * SIGMA_TO_P90 * wider, middle - center));
 }
 

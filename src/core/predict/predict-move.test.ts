@@ -9,6 +9,7 @@ const guest: GuestFacts = {
   pages: GIB_PAGES,
   contentShare: 0.5,
   wireBytesPerPage: 2048,
+  wireBytesRange: { low: 2048, high: 2048 },
   repeatBytes: null,
   workingSet: { pagesPerMs: 0, hotPages: 0 },
 };
@@ -19,6 +20,7 @@ const path: PathFacts = {
   feedPagesPerMs: 1000,
   feedHold: 'strict',
   beforeMs: 300,
+  switchMs: 60,
   afterMs: 20,
 };
 const options = { ...defaultMigrationOptions, strategy: 'precopy', lanes: 1 } as const;
@@ -36,8 +38,8 @@ test('an idle guest takes what its content takes on the link, and the fixed part
 });
 
 test('the expected value lies in its range, and the range says how uncertain the measurements were', () => {
-  const sure = predictMove(guest, path, options, { link: 0.01, lanes: 0.01, writes: 0.01, bytes: 0.01 });
-  const unsure = predictMove(guest, path, options, { link: 0.3, lanes: 0.3, writes: 0.3, bytes: 0.3 });
+  const sure = predictMove(guest, path, options, { link: 0.01, lanes: 0.01, writes: 0.01, bytes: 0.01, fixed: 0.01 });
+  const unsure = predictMove(guest, path, options, { link: 0.3, lanes: 0.3, writes: 0.3, bytes: 0.3, fixed: 0.3 });
   for (const { totalMs, downtimeMs, wireBytes } of [sure, unsure]) {
     for (const { low, expected, high } of [totalMs, downtimeMs, wireBytes]) {
       assert.ok(low <= expected && expected <= high && low >= 0, `${low} ${expected} ${high}`);

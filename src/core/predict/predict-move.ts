@@ -10,7 +10,7 @@ import { hasPullPhase } from '../model/migration.ts';
 import type { MigrationOptions } from '../model/migration.ts';
 import type { GuestFacts, PathFacts, Prediction, Range } from '../model/prediction.ts';
 import { SimRandom } from '../strategy/sim-random.ts';
-import { simulate, type SimulationOptions } from '../strategy/simulator.ts';
+import { FIXED_DOWNTIME_MS as SIM_SWITCH_MS, simulate, type SimulationOptions } from '../strategy/simulator.ts';
 
 /** How far off, as a part of the value, a measurement may be (one standard deviation). */
 export type Uncertainty = {
@@ -18,9 +18,12 @@ export type Uncertainty = {
   readonly lanes: number;
   readonly writes: number;
   readonly bytes: number;
+  /** Of the times that have nothing to do with pages. */
+  readonly fixed: number;
 };
 
-export const usualUncertainty: Uncertainty = { link: 0.1, lanes: 0.2, writes: 0.25, bytes: 0.1 };
+/** What moves of the same guest differ by (docs/prediction.md). */
+export const usualUncertainty: Uncertainty = { link: 0.1, lanes: 0.2, writes: 0.25, bytes: 0.08, fixed: 0.3 };
 
 export type PredictionOptions = Pick<
   MigrationOptions,
@@ -29,6 +32,7 @@ export type PredictionOptions = Pick<
 
 /** Larger guests are simulated at a smaller scale: times stay the same when pages and all rates shrink alike. */
 const SIM_PAGES_MAX = 16_384;
+const PAGE_BYTES = 4096;
 const BATCH_PAGES = 256;
 const BATCH_PAGES_MIN = 16;
 const DRAWS = 9;
@@ -80,7 +84,7 @@ function run(guest: GuestFacts, path: PathFacts, options: PredictionOptions, see
   const { totalMs, downtimeMs, last } = simulate(sim);
   return {
     totalMs: path.beforeMs + totalMs + path.afterMs,
-    downtimeMs: downtimeMs + path.roundTripMs,
+    downtimeMs: downtimeMs - SIM_SWITCH_MS + path.switchMs + path.roundTripMs,
     wireBytes: last.wireBytes * scale,
   };
 }
@@ -134,18 +138,23 @@ function draw(
   const factor = (deviation: number): number => Math.exp(deviation * normal(random));
   const { workingSet, contentShare } = guest;
   const bytes = factor(uncertainty.bytes);
+  const fixed = factor(uncertainty.fixed);
+  const { low, high } = guest.wireBytesRange;
   const writes = factor(uncertainty.writes);
   return [
     {
       ...guest,
       contentShare: Math.min(1, contentShare * factor(uncertainty.bytes)),
-      wireBytesPerPage: Math.min(4096, guest.wireBytesPerPage * bytes),
+      wireBytesPerPage: Math.min(PAGE_BYTES, (low + random.fraction() * (high - low)) * bytes),
       workingSet: { ...workingSet, pagesPerMs: workingSet.pagesPerMs * writes },
     },
     {
       ...path,
       linkBytesPerSecond: path.linkBytesPerSecond * factor(uncertainty.link),
       lanePagesPerMs: path.lanePagesPerMs * factor(uncertainty.lanes),
+      beforeMs: path.beforeMs * fixed,
+      switchMs: path.switchMs * factor(uncertainty.fixed),
+      afterMs: path.afterMs * fixed,
     },
   ];
 }
