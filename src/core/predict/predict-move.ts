@@ -31,10 +31,10 @@ export type PredictionOptions = Pick<
 >;
 
 /** Larger guests are simulated at a smaller scale: times stay the same when pages and all rates shrink alike. */
-const SIM_PAGES_MAX = 16_384;
+const SIM_PAGES_MAX = 8192;
 const PAGE_BYTES = 4096;
 const BATCH_PAGES = 256;
-const BATCH_PAGES_MIN = 16;
+const BATCH_PAGES_MIN = 8;
 const DRAWS = 9;
 /** Of the draws in order: 10 % and 90 %. */
 const LOW = 0.1;
