@@ -76,12 +76,12 @@ const parts: Readonly<Record<SetName, readonly SetParts[]>> = {
   // Pre-copy of a guest that writes faster than the link takes minutes, and the same each time.
   prediction: [
     {
-      cases: ['idle', 'slow', 'cache', 'random', 'dhrystone', 'mg', 'rate-40'],
+      cases: ['idle', 'slow', 'random', 'mg', 'rate-40'],
       links: ['1gbit'],
       modes: ['vmferry-auto', 'vmferry-precopy'],
     },
     {
-      cases: ['idle', 'slow', 'mg', 'rate-5'],
+      cases: ['idle', 'slow', 'rate-5'],
       links: ['100mbit'],
       modes: ['vmferry-auto', 'vmferry-precopy'],
     },
