@@ -291,9 +291,8 @@ test('a plan claims its VM while it looks at it, and gives it back whatever come
   const body = { vm: 'web', destination: 'host-b', measureMs: 500 };
   const planned = client.call('plan', { body });
   while (at.ferry.plans.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  const { past, ...wish } = at.ferry.plans[0]!.wish;
-  assert.deepEqual(wish, { measureMs: 500, strategies: null });
-  assert.ok(past.length > 0 && past.every(({ destination }) => destination === 'host-b'), 'of the history');
+  // The reports of this history are of verified migrations, which teach nothing.
+  assert.deepEqual(at.ferry.plans[0]?.wish, { measureMs: 500, strategies: null, past: [] });
   await assert.rejects(
     client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } }),
     refusedWith('VM_MIGRATING'),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { PastMove, Prediction, Range } from '../model/prediction.ts';
 import { SimRandom } from '../strategy/sim-random.ts';
 import { corrected, correctionOf, movesTo, uncorrected, usualTimes } from './correction.ts';

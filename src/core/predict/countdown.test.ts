@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { Countdown } from './countdown.ts';
 
 const predicted = { low: 8000, expected: 10_000, high: 14_000 };

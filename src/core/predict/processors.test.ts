@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { lanePagesPerMs, laneRoom } from './processors.ts';
 
 test('a lane gets a processor where there is one, and its part where there are more threads', () => {
