@@ -127,7 +127,7 @@ function wantsPlan({ plan: isWanted, json, events }: MigrateOptions, console: Co
 
 /** A program finds it in the report. */
 function sayExpected(prediction: Prediction, { json, events }: MigrateOptions, console: Console): void {
-  if (json !== true && events !== true) console.print(expectedText(prediction));
+  if (json !== true && events !== true) console.remark(`${expectedText(prediction)}.`);
 }
 
 /** Those that were given, as a request has them. */
