@@ -267,9 +267,12 @@ export class Ferry {
     }
   }
 
-  /** Nobody is helped by an answer that does not come: whoever asks goes on without it. */
   async #answerLoad(connection: ControlConnection): Promise<void> {
-    connection.post({ type: 'loadResult', ...(await hostLoad(LOAD_MS)) });
+    try {
+      connection.post({ type: 'loadResult', ...(await hostLoad(LOAD_MS)) });
+    } catch (error) {
+      await connection.fail('LOAD_UNKNOWN', describeError(error));
+    }
   }
 
   #reserve(connection: ControlConnection, message: ReserveMessage): DestinationSession | null {
