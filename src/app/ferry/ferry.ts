@@ -23,7 +23,7 @@ import type { MovePlan, PlanWish } from '../../core/model/plan.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
-import { hostLoad } from '../../io/hoststat/host-load.ts';
+import { hostLoad } from './host-load.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
 import { LinkMemories, LinkMemory } from '../../io/lanes/link-memory.ts';
 import { isAlive } from '../../io/qemu/process.ts';

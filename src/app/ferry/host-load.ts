@@ -1,7 +1,7 @@
 /** How busy this host is just now: what a migration to or from it may expect of its processors. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HostIdle } from '../lanes/host-idle.ts';
-import { cpuCount } from './host-stat.ts';
+import { HostIdle } from '../../io/lanes/host-idle.ts';
+import { cpuCount } from '../../io/hoststat/host-stat.ts';
 
 export type HostLoad = {
   readonly processors: number;

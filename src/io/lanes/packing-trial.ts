@@ -5,11 +5,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CompressionControl } from '../../core/compress/compression-control.ts';
 import { LZ, STORE } from '../../core/compress/levels.ts';
-import type { MigrationOptions } from '../../core/model/migration.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
-import { FramePacker } from '../../io/lanes/frame-packer.ts';
+import { FramePacker } from './frame-packer.ts';
+import type { PackerOptions } from './frame-packer.ts';
 
-export type TrialConditions = Pick<MigrationOptions, 'compress' | 'lanes' | 'maxBandwidthBytesPerSecond'> & {
+export type TrialConditions = Pick<PackerOptions, 'compress' | 'lanes' | 'maxBandwidthBytesPerSecond'> & {
   /** Of all lanes together. */
   readonly linkMsPerByte: number;
   /** While the migration runs: of the source's processor time the share that nobody uses, and of a processor the part that a lane gets. */
