@@ -63,7 +63,9 @@ export function resultLines(result: BenchResult): string[] {
   return [
     ...tables.slice(1),
     '',
-    ...(result.comparisons.length === 0 ? [] : ratioLines(result)),
+    ...(result.comparisons.every(({ against }) => Object.values(against).every((each) => each === null))
+      ? []
+      : ratioLines(result)),
     ...serverLines(result.cells),
     ...forecastLines(result),
     ...measuredLines(result),

@@ -51,6 +51,8 @@ test('the expected value lies in its range, and the range says how uncertain the
 
 test('what limits it is named', () => {
   assert.equal(predictMove(guest, { ...path, lanePagesPerMs: 5 }, options).limitedBy, 'processors');
+  const even = { ...path, lanePagesPerMs: (path.linkBytesPerSecond / 1000 / guest.wireBytesPerPage) * 0.99 };
+  assert.equal(predictMove(guest, even, options).limitedBy, 'processors', 'as fast as the link');
   const empty = { ...guest, contentShare: 0.0001 };
   assert.equal(predictMove(empty, { ...path, beforeMs: 2000 }, options).limitedBy, 'fixed');
   const capped = { ...options, maxBandwidthBytesPerSecond: 20e6 };

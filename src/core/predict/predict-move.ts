@@ -183,6 +183,24 @@ function limitOf(
     }),
   };
   const [first] = Object.entries(better).sort(([, a], [, b]) => a.totalMs - b.totalMs);
-  if (first === undefined || first[1].totalMs > (1 - WORTH) * totalMs) return 'fixed';
-  return first[0] as keyof typeof better;
+  if (first !== undefined && first[1].totalMs <= (1 - WORTH) * totalMs) return first[0] as keyof typeof better;
+  return bothAlike(guest, path, options, totalMs) ?? 'fixed';
+}
+
+/** Link and processors that are equally fast: neither alone is worth making faster, and yet they are what takes the time. */
+function bothAlike(
+  guest: GuestFacts,
+  path: PathFacts,
+  options: PredictionOptions,
+  totalMs: number,
+): 'link' | 'processors' | null {
+  const { linkBytesPerSecond, lanePagesPerMs } = path;
+  const both = {
+    ...path,
+    linkBytesPerSecond: linkBytesPerSecond * BETTER,
+    lanePagesPerMs: lanePagesPerMs * BETTER,
+  };
+  if (run(guest, both, options, 1).totalMs > (1 - WORTH) * totalMs) return null;
+  const linkPagesPerMs = linkBytesPerSecond / 1000 / guest.wireBytesPerPage;
+  return linkPagesPerMs < options.lanes * lanePagesPerMs ? 'link' : 'processors';
 }
