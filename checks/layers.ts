@@ -31,12 +31,13 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'app/ferry': [...core, 'core/predict', 'core/machine', ...io],
   'app/client': ['core/base', 'core/model', 'core/api', 'io/link'],
   'app/telemetry': ['core/base', 'core/model', 'core/api', ...io, 'app/ferry', 'app/client'],
-  'app/agent': [...core, 'core/machine', 'core/api', ...io, 'app/ferry', 'app/client', 'app/telemetry'],
+  'app/agent': [...core, 'core/predict', 'core/machine', 'core/api', ...io, 'app/ferry', 'app/client', 'app/telemetry'],
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],
   'app/load': ['core/base', 'app/lab'],
   // Of what lies outside of src it may use one file: the recipes of guests.
   'app/bench': [
     'core/base',
+    'core/api',
     'core/compress',
     'core/model',
     'core/fleet',

@@ -1,7 +1,9 @@
 /** `vmferry plan` against a real guest: what it sees of the guest is true, what it predicts is near, and nothing is moved by it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { MigrationReport, MigrationView } from '../../src/core/model/migration.ts';
 import type { MovePlan } from '../../src/core/model/plan.ts';
+import { predictedFigures } from '../../src/core/model/prediction.ts';
 import { useLab } from '../support/lab-hosts.ts';
 
 const MIB = 2 ** 20;
@@ -39,6 +41,68 @@ test('a plan sees what the guest writes and holds, and predicts its migration wi
   assert.ok(ratio.total > 0.4 && ratio.total < 2.5, `total time: ${ratio.total}`);
   await guest.moreWriterLines(5);
   guest.assertSound();
+});
+
+/** Of a report with a prediction: ranges that are ranges, and how far off the values are. */
+function assertForetold(report: MigrationReport): Record<string, number> {
+  const { predicted } = report;
+  assert.ok(predicted !== null, 'the report says what was expected');
+  assert.equal(predicted.strategy, report.strategy);
+  for (const figure of predictedFigures) {
+    const { low, expected, high } = predicted[figure];
+    assert.ok(
+      low > 0 && low <= expected && expected <= high && high < 20 * low,
+      `${figure}: ${low} ${expected} ${high}`,
+    );
+  }
+  return {
+    totalMs: report.totalMs / predicted.totalMs.expected,
+    downtimeMs: (report.downtimeMs ?? NaN) / predicted.downtimeMs.expected,
+    wireBytes: report.bytes.wire / predicted.wireBytes.expected,
+  };
+}
+
+function assertCountsDown(views: readonly MigrationView[]): void {
+  const known = views.flatMap(({ timeToGoMs }) => timeToGoMs ?? []);
+  assert.ok(known.length > 3, `${known.length} views with a time to go`);
+  for (const [i, ms] of known.entries()) assert.ok(i === 0 || ms <= known[i - 1]!, `time to go: ${known.join(' ')}`);
+  assert.ok(views.every(({ progress }) => progress >= 0 && progress <= 1));
+  assert.ok(views.every(({ predicted }) => predicted !== null));
+}
+
+test('a guest that writes faster than the link: said before, and so it comes', async (t) => {
+  const writer = { set: '64M', rate: '40M', pattern: 'random' as const };
+  const guest = await lab.startGuest('a', { name: 'endless', memory: '256M', writer });
+  await guest.moreWriterLines(5);
+  const plan = await lab.ok<MovePlan>('a', 'plan', 'endless', 'b', '--strategy', 'precopy');
+  const [precopy] = plan.predictions;
+  t.diagnostic(JSON.stringify(plan));
+  assert.equal(precopy?.limitedBy, 'writes');
+  assert.ok(precopy.downtimeMs.expected > 300, `${precopy.downtimeMs.expected} ms: the target cannot be met`);
+  assert.match(plan.why, /none keeps the downtime target/);
+
+  const { report, views } = await lab.migrate(guest, 'a', 'b', '--strategy', 'precopy', '--plan');
+  assert.equal(report.outcome, 'completed');
+  assert.ok((report.downtimeMs ?? 0) > report.options.downtimeTargetMs);
+  const ratios = assertForetold(report);
+  t.diagnostic(`measured / predicted: ${JSON.stringify(ratios)}`);
+  assert.ok(ratios['downtimeMs']! > 0.2 && ratios['downtimeMs']! < 5);
+  assertCountsDown(views);
+  await guest.moreWriterLines(5);
+  guest.assertSound();
+});
+
+test('a migration says nothing of what it expects unless it is asked to, and learns from the ones that did', async (t) => {
+  const guest = await lab.startGuest('a', { name: 'learning', memory: '256M' });
+  const { report: unasked } = await lab.migrate(guest, 'a', 'b');
+  assert.equal(unasked.predicted, null);
+  await lab.migrate(guest, 'b', 'a');
+  const { report } = await lab.migrate(guest, 'a', 'b', '--plan');
+  t.diagnostic(`measured / predicted: ${JSON.stringify(assertForetold(report))}`);
+  await lab.migrate(guest, 'b', 'a');
+  const plan = await lab.ok<MovePlan>('a', 'plan', 'learning', 'b', '--measure', '500ms');
+  assert.ok((plan.predictions[0]?.correction?.moves ?? 0) >= 1, 'the move before it counts');
+  assert.ok(plan.idle.destination !== null, 'the destination says how busy it is');
 });
 
 test('all strategies that are allowed, or the one that is asked for', async () => {

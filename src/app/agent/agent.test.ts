@@ -291,7 +291,8 @@ test('a plan claims its VM while it looks at it, and gives it back whatever come
   const body = { vm: 'web', destination: 'host-b', measureMs: 500 };
   const planned = client.call('plan', { body });
   while (at.ferry.plans.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.deepEqual(at.ferry.plans[0]?.wish, { measureMs: 500, strategies: null });
+  // The reports of this history are of verified migrations, which teach nothing.
+  assert.deepEqual(at.ferry.plans[0]?.wish, { measureMs: 500, strategies: null, past: [] });
   await assert.rejects(
     client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } }),
     refusedWith('VM_MIGRATING'),
@@ -328,4 +329,42 @@ test('telemetry: a look, its history, and a page for Prometheus', async () => {
   for await (const chunk of page.body) text += Buffer.from(chunk).toString();
   assert.match(text, /^vmferry_build_info\{version="0\.0\.0"\} 1$/m);
   assert.match(text, /^vmferry_migrations_total\{outcome="completed"\} \d+$/m);
+});
+
+test('a migration that asks for a plan has what was expected in its view and its report, and goes on without one', async () => {
+  await start();
+  const begin = at.ferry.plans.length;
+  const body = { vm: 'web', destination: 'host-b', plan: true };
+  const started = client.call('startMigration', { body });
+  while (at.ferry.plans.length === begin) await new Promise((resolve) => setTimeout(resolve, 5));
+  const { wish, give } = at.ferry.plans[begin]!;
+  assert.deepEqual(wish.strategies, ['auto']);
+  assert.ok(wish.measureMs <= 1000, 'it holds the migration up for no longer');
+  give(samplePlan);
+  await started;
+  const [prediction] = samplePlan.predictions;
+  assert.deepEqual(at.ferry.requests.at(-1)?.predicted, { ...prediction, facts: samplePlan.facts });
+  await at.ferry.running.at(-1)?.end('aborted');
+
+  const again = client.call('startMigration', { body });
+  while (at.ferry.plans.length === begin + 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  at.ferry.plans[begin + 1]!.give(new FerryError('FERRY_PEER', 'The guest could not be looked at'));
+  await again;
+  assert.equal(at.ferry.requests.at(-1)?.predicted, null);
+  await at.ferry.running.at(-1)?.end('aborted');
+
+  await client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } });
+  assert.equal(at.ferry.plans.length, begin + 2, 'nobody asked for one');
+  await at.ferry.running.at(-1)?.end('completed');
+});
+
+test('what a plan finds forbids the migration, as the checks do', async () => {
+  await start();
+  const begin = at.ferry.plans.length;
+  const refused = client.call('startMigration', { body: { vm: 'web', destination: 'host-b', plan: true } });
+  refused.catch(() => undefined);
+  while (at.ferry.plans.length === begin) await new Promise((resolve) => setTimeout(resolve, 5));
+  at.ferry.plans[begin]!.give({ ...samplePlan, problems: [{ code: 'NO_BRIDGE', message: 'No bridge "br0".' }] });
+  await assert.rejects(refused, refusedWith('PREFLIGHT_REFUSED'));
+  await client.call('stopVm', { params: { name: 'web' }, body: { force: true } });
 });

@@ -22,5 +22,6 @@ export function endedView(report: MigrationReport): MigrationView {
     wireBytes: report.bytes.wire,
     wireBytesPerSecond: 0,
     directory: null,
+    predicted: report.predicted,
   };
 }

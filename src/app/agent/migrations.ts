@@ -13,13 +13,15 @@ import { AppError, describeError } from '../../core/base/errors.ts';
 import { defaultLanes } from '../../core/model/migration.ts';
 import type { MigrationReport, MigrationView } from '../../core/model/migration.ts';
 import type { MovePlan, PlanWish } from '../../core/model/plan.ts';
+import type { PastMove } from '../../core/model/prediction.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import type { FerryHost, MigrationRequest, Peer, RunningMigration } from '../ferry/ports.ts';
 import { endedView } from './ended-view.ts';
 import type { History } from './history.ts';
-import { VIEW_INTERVAL_MS } from './limits.ts';
+import { PAST_MOVES_MAX, SHORT_PLAN_MS, SHORT_PLAN_TIMEOUT_MS, VIEW_INTERVAL_MS } from './limits.ts';
+import { pastMoves } from './past-moves.ts';
 import type { Vms } from './vms.ts';
 
 /** What the agent needs of app/ferry, so that it can be tested without QEMU. */
@@ -72,8 +74,8 @@ export class Migrations {
     const vm = await vms.claim(wanted.vm, id);
     try {
       const lanes = wanted.options.lanes ?? defaultLanes(cpuCount());
-      const request = { id, vm, destination, options: { ...wanted.options, lanes, pull } };
-      const problems = await ferry.preflight(host, request).catch((error: unknown) => {
+      const unplanned = { id, vm, destination, options: { ...wanted.options, lanes, pull }, predicted: null };
+      const { problems, request } = await this.#examine(unplanned, wanted.plan, signal).catch((error: unknown) => {
         throw untouched(vm.name, error);
       });
       if (problems.length > 0) throw refused(wanted, problems);
@@ -103,7 +105,8 @@ export class Migrations {
     try {
       const lanes = wanted.options.lanes ?? defaultLanes(cpuCount());
       const request = { id, vm, destination, options: { ...wanted.options, lanes, pull: pullOf(wanted.options) } };
-      return await ferry.plan(host, request, { measureMs, strategies }, signal);
+      const wish = { measureMs, strategies, past: this.#pastMoves() };
+      return await ferry.plan(host, { ...request, predicted: null }, wish, signal);
     } catch (error) {
       throw untouched(vm.name, error);
     } finally {
@@ -172,6 +175,35 @@ export class Migrations {
     this.#stopping = true;
     for (const { migration } of this.#running.values()) migration.cancel('The agent of the source was stopped');
     await Promise.all([...this.#running.values()].map(({ ended }) => ended));
+  }
+
+  /** What speaks against it, and where `wantsPlan`, what to expect of it: a plan that cannot be made holds nothing up. */
+  async #examine(
+    request: MigrationRequest,
+    wantsPlan: boolean,
+    signal: AbortSignal,
+  ): Promise<{ readonly problems: readonly Problem[]; readonly request: MigrationRequest }> {
+    const { ferry, host, log } = this.#parts;
+    if (wantsPlan) {
+      const { strategy } = request.options;
+      const wish = { measureMs: SHORT_PLAN_MS, strategies: [strategy], past: this.#pastMoves() };
+      try {
+        const inTime = AbortSignal.any([signal, AbortSignal.timeout(SHORT_PLAN_TIMEOUT_MS)]);
+        const { problems, predictions, facts } = await ferry.plan(host, request, wish, inTime);
+        const [prediction] = predictions;
+        return { problems, request: { ...request, predicted: prediction ? { ...prediction, facts } : null } };
+      } catch (error) {
+        log.warn('migration.unplanned', `Moving VM "${request.vm.name}" without a prediction`, {
+          id: request.id,
+          error,
+        });
+      }
+    }
+    return { problems: await ferry.preflight(host, request), request };
+  }
+
+  #pastMoves(): PastMove[] {
+    return pastMoves(this.#parts.history.list({ limit: PAST_MOVES_MAX }));
   }
 
   async #finish(migration: RunningMigration, vm: string): Promise<void> {

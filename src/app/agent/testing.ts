@@ -108,11 +108,13 @@ export class FakeFerry implements FerryPort {
   arriving: MigrationView[] = [];
   readonly resolved: string[] = [];
   readonly options: MigrationOptions[] = [];
+  readonly requests: MigrationRequest[] = [];
   readonly running: { id: string; end: (outcome: Outcome, change?: Partial<MigrationReport>) => Promise<void> }[] = [];
 
   start(host: FerryHost, request: MigrationRequest): RunningMigration {
     const { id, vm, destination } = request;
     this.options.push(request.options);
+    this.requests.push(request);
     return this.#run(id, vm.name, async () => await host.vmHandedOver(vm.name, destination.name));
   }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { collect } from './collect.ts';
 import type { Collected, CollectOptions } from './collect.ts';
 import { comparisonsOf, summariesOf } from './comparisons.ts';
+import { forecastsOf } from './forecasts.ts';
 import { renderMarkdown } from './report-markdown.ts';
 import { writeReports } from './reports.ts';
 import { resultCells } from './results.ts';
@@ -48,6 +49,11 @@ export function benchFiles(folder: string, name: string): BenchFiles {
 
 function resultOf({ machine, versions, date, until, samples }: Collected, command: string): BenchResult {
   const comparisons = comparisonsOf(samples);
-  const figures = { cells: resultCells(samples), comparisons, summaries: summariesOf(comparisons) };
+  const figures = {
+    cells: resultCells(samples),
+    comparisons,
+    summaries: summariesOf(comparisons),
+    forecasts: forecastsOf(samples),
+  };
   return { machine, versions, date, until, command, ...figures };
 }

@@ -52,16 +52,26 @@ export type LineOptions = {
   readonly isLogarithmic?: boolean;
 };
 
+export type ScatterOptions = Pick<LineOptions, 'title' | 'note' | 'xName' | 'unit'> & {
+  readonly series: readonly Pick<LineSeries, 'name' | 'color' | 'points'>[];
+  /** Horizontal lines. */
+  readonly ranges: readonly { readonly low: number; readonly high: number; readonly y: number }[];
+};
+
 const WIDTH = 1160;
 const BAR_HEIGHT = 420;
 const LINE_WIDTH = 570;
 const LINE_HEIGHT = 360;
+const SCATTER_HEIGHT = 540;
 const FONT = 'system-ui, sans-serif';
 const TEXT = '#333';
 const FAINT = '#777';
 const GRID = '#e6e6e6';
+const RANGE = 'rgba(52, 73, 94, 0.35)';
 const BAND = 'rgba(52, 73, 94, 0.10)';
 const BAR_WIDTH_MAX = 32;
+/** Ends of a logarithmic axis are no round numbers. */
+const ROUNDED = { color: TEXT, formatter: (value: number): string => String(Number(value.toPrecision(2))) };
 /** Without a browser the width of a text is a guess, so there is room for a wrong one. */
 const LEGEND = { bottom: 0, itemWidth: 14, itemHeight: 10, itemGap: 26, textStyle: { color: TEXT } };
 
@@ -108,6 +118,40 @@ export function lineChart({ title, note, xName, unit, series, bands = [], isLoga
       ...lineSeries(each),
       ...(index === 0 && areas.length > 0 && { markArea }),
     })),
+  });
+}
+
+/** Measured over expected, with the diagonal on which they are equal. */
+export function scatterChart({ title, note, xName, unit, series, ranges }: ScatterOptions): string {
+  const values = [
+    ...ranges.flatMap(({ low, high, y }) => [low, high, y]),
+    ...series.flatMap(({ points }) => points.flat()),
+  ];
+  const ends = { min: Math.min(...values) / 1.1, max: Math.max(...values) * 1.1 };
+  const diagonal = [
+    [ends.min, ends.min],
+    [ends.max, ends.max],
+  ];
+  // A place without a value ends a line.
+  const bars = ranges.flatMap(({ low, high, y }) => [
+    [low, y],
+    [high, y],
+    ['-', '-'],
+  ]);
+  const plain = { type: 'line', showSymbol: false, silent: true };
+  return draw(LINE_WIDTH, SCATTER_HEIGHT, {
+    ...frame(title, note),
+    legend: { ...LEGEND, data: series.map(({ name }) => name) },
+    grid: { left: 64, right: 24, top: 84, bottom: 74 },
+    xAxis: { ...axis(xName), ...ends, type: 'log', nameLocation: 'middle', nameGap: 26, axisLabel: ROUNDED },
+    yAxis: { ...axis(unit), ...ends, type: 'log', axisLabel: ROUNDED },
+    series: [
+      { ...plain, name: 'equal', data: diagonal, lineStyle: { color: FAINT, width: 1, type: 'dashed' } },
+      { ...plain, name: 'range', data: bars, lineStyle: { color: RANGE, width: 2 } },
+      ...series.map(({ name, color, points }) => ({
+        ...{ type: 'scatter', name, symbolSize: 8, itemStyle: { color }, data: points, z: 3 },
+      })),
+    ],
   });
 }
 

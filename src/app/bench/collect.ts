@@ -33,6 +33,8 @@ export type CollectOptions = {
   readonly timeoutMs: number;
   /** Whether moves keep what went on over time. Default false. */
   readonly wantsSeries?: boolean;
+  /** Whether vmferry predicts each move before it. Default false. */
+  readonly wantsForecast?: boolean;
   readonly labName: string;
   readonly say: (line: string) => void;
   readonly signal: AbortSignal;
@@ -94,7 +96,11 @@ function jobsOf(options: CollectOptions, file: SamplesFile, machine: Machine): J
 
 type MoveJobOptions = CollectOptions & Pick<Machine, 'accelerator'>;
 
-function moveJob(step: Step, file: SamplesFile, { accelerator, timeoutMs, wantsSeries, signal }: MoveJobOptions): Job {
+function moveJob(
+  step: Step,
+  file: SamplesFile,
+  { accelerator, timeoutMs, wantsSeries, wantsForecast, signal }: MoveJobOptions,
+): Job {
   const valid = (): Sample[] => file.samples.filter(isValid);
   return {
     label: `run ${step.run} ${step.link} ${step.case.padEnd(10)} ${step.mode.padEnd(18)}`,
@@ -103,7 +109,13 @@ function moveJob(step: Step, file: SamplesFile, { accelerator, timeoutMs, wantsS
     run: async ({ plan, heartbeats }) => {
       const tools: WatchTools = { plan, heartbeats, parseWriterLines, signal };
       const wantsLimit = limitBytesOf(step, valid()) === null;
-      const wanted = { accelerator, timeoutMs, wantsLimit, wantsSeries: wantsSeries === true };
+      const wanted = {
+        accelerator,
+        timeoutMs,
+        wantsLimit,
+        wantsSeries: wantsSeries === true,
+        wantsForecast: wantsForecast === true,
+      };
       const sample = await takeSample(step, tools, wanted);
       file.append(sample);
       const { limitProblem } = sample;

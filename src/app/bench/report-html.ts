@@ -4,9 +4,10 @@
  */
 import { formatMs } from '../../core/model/units.ts';
 import { caseOf } from './cases.ts';
-import { barChart, lineChart } from './chart.ts';
+import { barChart, lineChart, scatterChart } from './chart.ts';
 import { comparedFigures } from './comparisons.ts';
 import { escape, htmlPage } from './html-page.ts';
+import { accuracyHeader, accuracyRows, foretoldHeader, foretoldRows, scatterCharts } from './forecast-report.ts';
 import { barCharts, scalingCharts } from './report-charts.ts';
 import { modeOf, referenceMode } from './modes.ts';
 import {
@@ -33,6 +34,7 @@ export function renderHtml(result: BenchResult): string {
     scaling,
     ...links.map((link) => linkSection(result, link, scaling === '')),
     serverSection(result),
+    forecastSection(result),
     howToRead,
   ]);
 }
@@ -141,6 +143,20 @@ function serverSection({ cells }: BenchResult): string {
   return `<section><h2>What clients of the servers saw</h2>
 <div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>\n${rows.join('\n')}\n</tbody></table></div>
 <p class="notes">From before the move until after it. Failed: not answered, answered wrongly, or an acknowledged write that is gone.</p></section>`;
+}
+
+function forecastSection({ forecasts }: BenchResult): string {
+  if (forecasts === null) return '';
+  const table = (header: readonly string[], rows: readonly string[][]): string =>
+    `<div class="scroll"><table><thead><tr>${header.map((title) => `<th>${title}</th>`).join('')}</tr></thead><tbody>
+${rows.map((row) => `<tr>${row.map((text) => `<td>${escape(text)}</td>`).join('')}</tr>`).join('\n')}\n</tbody></table></div>`;
+  const charts = scatterCharts(forecasts).map((options) => `<figure>${scatterChart(options)}</figure>`);
+  return `<section><h2>Predictions</h2>
+<p class="notes">What was expected just before each of ${forecasts.moves.length} moves, and what its report then said.</p>
+${table(accuracyHeader, accuracyRows(forecasts))}
+<div class="pair">${charts.join('\n')}</div>
+${table(foretoldHeader, foretoldRows(forecasts))}
+<p class="notes">Expected (10th to 90th percentile): measured; with an asterisk what was outside.</p></section>`;
 }
 
 function scalingSection(result: BenchResult): string {

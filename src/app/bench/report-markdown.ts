@@ -2,6 +2,7 @@
 import { formatBytes, formatMs } from '../../core/model/units.ts';
 import type { LinkName } from '../lab/plan.ts';
 import type { Against, Comparison, Summary } from './comparisons.ts';
+import { accuracyHeader, accuracyRows, foretoldHeader, foretoldRows } from './forecast-report.ts';
 import type { BenchResult, Measured, ResultCell } from './results.ts';
 import type { Figure } from './statistics.ts';
 
@@ -62,8 +63,11 @@ export function resultLines(result: BenchResult): string[] {
   return [
     ...tables.slice(1),
     '',
-    ...(result.comparisons.length === 0 ? [] : ratioLines(result)),
+    ...(result.comparisons.every(({ against }) => Object.values(against).every((each) => each === null))
+      ? []
+      : ratioLines(result)),
     ...serverLines(result.cells),
+    ...forecastLines(result),
     ...measuredLines(result),
   ];
 }
@@ -101,6 +105,20 @@ function serverLines(cells: readonly ResultCell[]): string[] {
     'What a client of the server saw, from before the move until after it:',
     '',
     ...markdownTable(serverHeader, rows),
+    '',
+  ];
+}
+
+function forecastLines({ forecasts }: BenchResult): string[] {
+  if (forecasts === null) return [];
+  return [
+    `What was expected just before each of ${forecasts.moves.length} moves, and what its report then said:`,
+    '',
+    ...markdownTable(accuracyHeader, accuracyRows(forecasts)),
+    '',
+    'Expected (10th to 90th percentile): measured; with an asterisk what was outside.',
+    '',
+    ...markdownTable(foretoldHeader, foretoldRows(forecasts)),
     '',
   ];
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { linkBitsPerS, linkNames } from '../lab/plan.ts';
 import { comparisonSchema, summarySchema } from './comparisons.ts';
+import { forecastsSchema } from './forecasts.ts';
 import { modeOf } from './modes.ts';
 import { serverSchema } from './samples.ts';
 import type { Sample } from './samples.ts';
@@ -76,6 +77,8 @@ export const resultSchema = measuredSchema.extend({
   cells: z.array(cellSchema),
   comparisons: z.array(comparisonSchema),
   summaries: z.array(summarySchema),
+  /** Null where no move was predicted. */
+  forecasts: forecastsSchema.nullable().default(null),
 });
 
 export type Machine = z.infer<typeof machineSchema>;

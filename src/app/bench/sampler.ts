@@ -35,7 +35,7 @@ import { modeOf } from './modes.ts';
 import { benchQemus, ProcessWatch } from './process-watch.ts';
 import type { AgentPids, ProcessFigures } from './process-watch.ts';
 import { hashOf } from './samples.ts';
-import type { GuestWork, Sample } from './samples.ts';
+import type { Forecast, GuestWork, Sample } from './samples.ts';
 import type { Step } from './schedule.ts';
 import { startServerClient } from './server-load.ts';
 import type { ServerClient } from './server-load.ts';
@@ -50,6 +50,8 @@ export type SampleOptions = {
   readonly wantsLimit: boolean;
   /** Whether what goes on over time is kept, from some seconds before the move until some seconds after it. */
   readonly wantsSeries?: boolean;
+  /** Whether vmferry predicts the move before it: the time of that is in none of the figures. */
+  readonly wantsForecast?: boolean;
 };
 
 /** A workload's own start (its tables, its memory) is over after so many of its lines: ten a second, or one. */
@@ -72,6 +74,7 @@ export async function takeSample(step: Step, tools: WatchTools, options: SampleO
   try {
     const guest = await startMoved(benchCase, modeOf(step.mode), tools, options);
     try {
+      if (guest instanceof VmferryGuest) guest.wantsPlan = options.wantsForecast === true;
       const watch = new Watch(benchCase, guest, neighbour, tools);
       const seen = await watch.run(options).finally(() => watch.close());
       return { ...step, ...seen, definition: definitionOf(step), startedAt, tookMs: performance.now() - beginMs };
@@ -166,6 +169,7 @@ class Watch {
     return {
       ...{ outcome, reason, qemuVersion, wireBytes, quietGapMs, furtherMs: finite(furtherMs) },
       switchover: this.#switchover(),
+      forecast: this.#forecast(),
       totalMs: isThere && timed !== null ? this.#totalMs(moved, timed) : null,
       elapsedMs: isThere && timed !== null ? timed.endMs - timed.startMs : null,
       downtimeMs: isThere ? moved.downtimeMs : null,
@@ -226,7 +230,20 @@ class Watch {
   #totalMs({ totalMs, furtherMs }: Moved, { requestedAt }: Timed): number | null {
     if (!(this.#guest instanceof VmferryGuest)) return furtherMs['untilDestinationRuns'] ?? totalMs;
     const { report } = this.#guest;
-    return report && Math.max(0, Date.parse(report.startedAt) - requestedAt) + report.totalMs;
+    // A prediction lies between the request and the start of the migration.
+    const checkedMs = report?.predicted ? 0 : Math.max(0, Date.parse(report?.startedAt ?? '') - requestedAt);
+    return report && checkedMs + report.totalMs;
+  }
+
+  #forecast(): Forecast | null {
+    const report = this.#guest instanceof VmferryGuest ? this.#guest.report : null;
+    if (report === null || report.predicted === null || report.downtimeMs === null) return null;
+    const { predicted, totalMs, downtimeMs, bytes, pages } = report;
+    const { sent, resent, zero, pruned } = pages;
+    return {
+      ...{ predicted, measured: { totalMs, downtimeMs, wireBytes: bytes.wire } },
+      ...{ pages: { sent, resent, zero, pruned }, resentBytes: bytes.resent },
+    };
   }
 
   #switchover(): string | null {
@@ -310,6 +327,7 @@ export function failedSample(step: Step, error: unknown, tookMs: number): Sample
       furtherMs: {},
       echo: null,
       server: null,
+      forecast: null,
       series: null,
     },
   };

@@ -13,6 +13,7 @@ import { createHash } from 'node:crypto';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
+import { predictedMoveSchema } from '../../core/api/schemas.ts';
 import { linkNames } from '../lab/plan.ts';
 import { BenchError } from './errors.ts';
 
@@ -55,6 +56,15 @@ export const serverSchema = z.object({
   failures: z.number(),
   lostConnections: z.number(),
   longestGapMs: z.number(),
+});
+
+/** What was expected of a move just before it, and what its report then said of the same figures. */
+export const forecastSchema = z.object({
+  predicted: predictedMoveSchema,
+  measured: z.object({ totalMs: z.number(), downtimeMs: z.number(), wireBytes: z.number() }),
+  /** Of the report, for whoever looks for the reason of an error. */
+  pages: z.object({ sent: z.number(), resent: z.number(), zero: z.number(), pruned: figure }),
+  resentBytes: z.number(),
 });
 
 export const sampleSchema = z.object({
@@ -101,6 +111,8 @@ export const sampleSchema = z.object({
     .default(null),
   /** What a client of the guest's server saw from before the move until after it, where the case has one (server-load.ts). */
   server: serverSchema.nullable().default(null),
+  /** Only where it was asked for. */
+  forecast: forecastSchema.nullable().default(null),
   /** What went on over time; only where it was asked for. */
   series: seriesSchema.nullable().default(null),
 });
@@ -120,6 +132,7 @@ export const measurementSchema = z.object({
 });
 
 export type Sample = z.infer<typeof sampleSchema>;
+export type Forecast = z.infer<typeof forecastSchema>;
 export type Series = z.infer<typeof seriesSchema>;
 export type WorkSeries = z.infer<typeof workSeriesSchema>;
 export type Measurement = z.infer<typeof measurementSchema>;

@@ -73,9 +73,22 @@ const parts: Readonly<Record<SetName, readonly SetParts[]>> = {
     },
     { cases: ['slow'], links: ['100mbit', '1gbit', '10gbit'], modes: ['vmferry-auto', 'qemu-default'] },
   ],
+  // Pre-copy of a guest that writes faster than the link takes minutes, and the same each time.
+  prediction: [
+    {
+      cases: ['idle', 'slow', 'random', 'mg', 'rate-40'],
+      links: ['1gbit'],
+      modes: ['vmferry-auto', 'vmferry-precopy'],
+    },
+    {
+      cases: ['idle', 'slow', 'rate-5'],
+      links: ['100mbit'],
+      modes: ['vmferry-auto', 'vmferry-precopy'],
+    },
+  ],
 };
 
-export const runsOf: Readonly<Record<SetName, number>> = { main: 3, quick: 1, servers: 1, scaling: 1 };
+export const runsOf: Readonly<Record<SetName, number>> = { main: 3, quick: 1, servers: 1, scaling: 1, prediction: 1 };
 
 /**
  * The cells of a set, or of what is chosen in its place; the modes of a case and link stand side by side. A choice of cases,

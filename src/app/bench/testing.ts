@@ -2,6 +2,7 @@
 import type { Sample } from './samples.ts';
 import type { BenchResult } from './results.ts';
 import { resultCells } from './results.ts';
+import { forecastsOf } from './forecasts.ts';
 import { comparisonsOf, summariesOf } from './comparisons.ts';
 
 /** A completed move of the case "slow" over 1 Gbit/s, with what is given in its place. */
@@ -23,7 +24,16 @@ export function sampleOf(given: Partial<Sample> & Pick<Sample, 'mode'>): Sample 
     },
     ...{ cpu: { source: cpu, destination: cpu }, peak: { source: peak, destination: peak } },
     ...{ work: { before: 5000, during: 4000, after: 5000, lostMs: 400 }, neighbourWork: null },
-    ...{ limitBytes: null, limitProblem: null, damage: 0, furtherMs: {}, echo: null, server: null, series: null },
+    ...{
+      limitBytes: null,
+      limitProblem: null,
+      damage: 0,
+      furtherMs: {},
+      forecast: null,
+      echo: null,
+      server: null,
+      series: null,
+    },
     ...given,
   };
 }
@@ -43,6 +53,11 @@ export function resultOf(samples: readonly Sample[]): BenchResult {
     },
     versions: { vmferry: '0.1.0 (abc)', qemu: '10.0.3', node: '24.1.0' },
     ...{ date: '2026-11-21T10:00:00.000Z', until: '2026-11-21T12:30:00.000Z', command: 'vmferry bench --runs 3' },
-    ...{ cells: resultCells(samples), comparisons, summaries: summariesOf(comparisons) },
+    ...{
+      cells: resultCells(samples),
+      comparisons,
+      summaries: summariesOf(comparisons),
+      forecasts: forecastsOf(samples),
+    },
   };
 }

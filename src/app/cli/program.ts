@@ -277,6 +277,7 @@ function addBenchCommand({ program, console, done }: Frame): void {
       'where samples and reports go; what is there already is not measured again',
       '.cache/bench',
     )
+    .option('--predict', "predict each of vmferry's moves before it (default: with --set prediction)")
     .option('--timeout <time>', 'of a migration that does not end', durationMs, BENCH_TIMEOUT_MS)
     .option('--lab <name>', 'of the lab, which is made anew and removed', 'bench')
     .option('--list', 'say which cases, modes and links there are')

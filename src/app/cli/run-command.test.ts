@@ -9,7 +9,7 @@ import { strategyNames, type MigrationReport } from '../../core/model/migration.
 import type { TransportRequest } from '../client/transport.ts';
 import { exitCodeTexts } from './exit-codes.ts';
 import { runCommand } from './run-command.ts';
-import { sampleReport, sampleView } from '../../core/api/testing.ts';
+import { samplePlan, sampleReport, sampleView } from '../../core/api/testing.ts';
 import { TestConsole } from './testing.ts';
 import type { Answer } from './testing.ts';
 
@@ -18,14 +18,18 @@ const refusal = (status: number, code: string, message: string, problems: object
   ok({ code, message, fields: {}, problems }, status);
 
 /** An agent with one migration that ends with this report. */
-function migrating(report: MigrationReport, atEvents: (console: TestConsole) => void = () => undefined): TestConsole {
+function migrating(
+  report: MigrationReport,
+  atEvents: (console: TestConsole) => void = () => undefined,
+  started = sampleView(),
+): TestConsole {
   const events = [encodeEvent({ type: 'view', view: sampleView() }), encodeEvent({ type: 'report', report } as never)];
   const console = new TestConsole(({ method, path }: TransportRequest): Answer => {
     if (path === '/migrations/m1/events') {
       return { status: 200, body: events.join(''), before: () => atEvents(console) };
     }
     if (path === '/migrations/m1/cancel') return ok({ accepted: true, view: sampleView() });
-    return method === 'POST' ? ok(sampleView(), 201) : refusal(404, 'ROUTE_UNKNOWN', path);
+    return method === 'POST' ? ok(started, 201) : refusal(404, 'ROUTE_UNKNOWN', path);
   });
   return console;
 }
@@ -35,6 +39,28 @@ test('migrate prints progress on standard error and the summary on standard outp
   assert.equal(await runCommand(['migrate', 'web', 'host-b'], console), 0);
   assert.match(console.out[0] ?? '', /^VM "web" now runs at host host-b\.$/);
   assert.match(console.remarks.join('\n'), /pre-copy, round 1: sending/);
+});
+
+test('migrate asks for a prediction where a person looks on, and says what it is before anything else', async () => {
+  const asksFor = async (words: readonly string[], isTerminal: boolean): Promise<unknown> => {
+    const console = migrating(sampleReport());
+    if (isTerminal) console.columns = 80;
+    assert.equal(await runCommand(['migrate', 'web', 'host-b', ...words], console), 0);
+    return (JSON.parse(console.requests[0]?.body ?? '') as { plan?: boolean }).plan ?? false;
+  };
+  assert.equal(await asksFor([], true), true);
+  assert.equal(await asksFor(['--no-plan'], true), false);
+  assert.equal(await asksFor([], false), false);
+  assert.equal(await asksFor(['--json'], true), false);
+  assert.equal(await asksFor(['--json', '--plan'], false), true);
+
+  const [predicted = null] = samplePlan.predictions;
+  const console = migrating(sampleReport(), undefined, sampleView({ predicted }));
+  assert.equal(await runCommand(['migrate', 'web', 'host-b', '--plan'], console), 0);
+  assert.match(
+    console.remarks[0] ?? '',
+    /^Expected: 2\.00 s to 3\.25 s, downtime 96 ms to 156 ms, .*; limited by processors\.$/,
+  );
 });
 
 test('status and show say of a guest that needs the other host what that means, and what may be done', async () => {

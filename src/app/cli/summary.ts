@@ -4,6 +4,7 @@ import type { CpuMs, MigrationReport, RoundReport, StageName } from '../../core/
 import { switchoverText } from '../../core/model/switchover.ts';
 import { formatBytes, formatMs, formatRate, PAGE_BYTES } from '../../core/model/units.ts';
 import { outcomeText, stageWords } from './migration-words.ts';
+import { foretoldText } from './prediction-text.ts';
 import { formatTable } from './table.ts';
 
 export function renderReport(report: MigrationReport): string[] {
@@ -52,6 +53,7 @@ function roundRows({ rounds }: MigrationReport): string[][] {
 
 function factTable(report: MigrationReport): string[] {
   const { pages: counts, bytes, options, cpuMs } = report;
+  const foretold = foretoldText(report);
   const rate = report.totalMs > 0 ? ` (${formatRate((bytes.wire * 1000) / report.totalMs)} on average)` : '';
   const kinds = [
     `${pages(counts.sent)} sent`,
@@ -70,6 +72,7 @@ function factTable(report: MigrationReport): string[] {
       `${formatBytes(counts.total * PAGE_BYTES)}, ${formatBytes(bytes.raw)} of it sent before compression`,
     ],
     ['pages', kinds.join(', ')],
+    ...(foretold === null ? [] : [['expected', foretold]]),
     ['CPU time', `source ${cpuText(cpuMs.source)}; destination ${cpuText(cpuMs.destination)}`],
     ['verified', verifiedText(report)],
     ...report.notes.map((note) => ['note', note]),

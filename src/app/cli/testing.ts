@@ -18,6 +18,8 @@ export class TestConsole implements Console {
   readonly remarks: string[] = [];
   readonly requests: TransportRequest[] = [];
   left: number | null = null;
+  /** Of its terminal; null: it is none. */
+  columns: number | null = null;
   readonly #answer: (request: TransportRequest) => Answer;
   readonly #interrupted = new Set<() => void>();
 
@@ -29,7 +31,7 @@ export class TestConsole implements Console {
   readonly remark = (text: string): void => void this.remarks.push(text);
   readonly screen = {
     write: (text: string): void => void this.remarks.push(text.trimEnd()),
-    width: () => null,
+    width: (): number | null => this.columns,
     nowMs: () => 0,
   };
   /** Where there is one. */

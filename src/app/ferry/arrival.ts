@@ -40,6 +40,7 @@ export function arrivalView(arrival: Arrival): MigrationView {
     reason: isLost ? lostText(arrival) : pullingText(arrival),
     progress: left === 0 ? 1 : 1 - missingPages / left,
     timeToGoMs: null,
+    predicted: null,
     round: 0,
     boundMs: null,
     pagesTotal: totalPages,

@@ -23,6 +23,7 @@ import type { MovePlan, PlanWish } from '../../core/model/plan.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
+import { hostLoad } from './host-load.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
 import { LinkMemories, LinkMemory } from '../../io/lanes/link-memory.ts';
 import { isAlive } from '../../io/qemu/process.ts';
@@ -42,6 +43,9 @@ import { SourceVm } from './source-vm.ts';
 /** How long a stop of the agent waits for pages that are being pulled. */
 const PULL_GRACE_MS = 60_000;
 const pullingStates: ReadonlySet<string> = new Set(['activating', 'pulling', 'completing']);
+
+/** For so long this host looks at how busy it is when another one asks. */
+const LOAD_MS = 250;
 
 type ReserveMessage = Extract<ControlMessage, { type: 'reserve' }>;
 
@@ -110,11 +114,8 @@ export class Ferry {
 
   /** What a migration would meet, and what each strategy would make of it. Throws as `preflight`, LaneError, AbortError. */
   async plan(request: MigrationRequest, wish: PlanWish, signal: AbortSignal): Promise<MovePlan> {
-    const plan = await forecastMove(this.#host, request, wish, signal);
-    const { bytesPerS } = plan.link;
-    const memory = new LinkMemory(this.#links.of(request.destination.name), 1);
-    if (bytesPerS !== null) memory.write({ msPerByte: 1000 / bytesPerS, isMeasured: true }, Date.now());
-    return plan;
+    const link = new LinkMemory(this.#links.of(request.destination.name), 1);
+    return await forecastMove({ host: this.#host, request, link }, wish, signal);
   }
 
   /** Rate of the link to a host, as last measured by a migration or a plan, bytes per second; null: never measured. */
@@ -146,6 +147,7 @@ export class Ferry {
     let session: DestinationSession | null = null;
     connection.onMessage((message, attachment) => {
       if (message.type === 'preflight') return void this.#answerPreflight(connection, message.request);
+      if (message.type === 'load') return void this.#answerLoad(connection);
       if (message.type === 'query') return this.#answerQuery(connection, message.migrationId);
       if (message.type === 'reserve') {
         session = this.#reserve(connection, message);
@@ -201,8 +203,9 @@ export class Ferry {
 
   // --- as a source --------------------------------------------------------------------------------------------------
 
-  #newRecord({ id, vm, destination, options }: MigrationRequest): MigrationRecord {
-    return new MigrationRecord({ id, vm: vm.name, source: this.#host.name, destination: destination.name, options });
+  #newRecord({ id, vm, destination, options, predicted }: MigrationRequest): MigrationRecord {
+    const names = { vm: vm.name, source: this.#host.name, destination: destination.name };
+    return new MigrationRecord({ id, ...names, options, predicted });
   }
 
   #keepSource(session: SourceSession): RunningMigration {
@@ -225,7 +228,7 @@ export class Ferry {
     const observed = vm.pid === 0 ? 'gone' : await source.observe();
     const step = recoverSource(history.records satisfies readonly SourceRecord[], { qemu: observed });
     const destination = this.#host.findPeer(peer) ?? { name: peer, host: peer, port: 0 };
-    const request = { id: history.migrationId, vm, destination, options: defaultMigrationOptions };
+    const request = { id: history.migrationId, vm, destination, options: defaultMigrationOptions, predicted: null };
     const parts = { ...this.#common(), links: this.#links, request, source, record: this.#newRecord(request) };
     return this.#keepSource(new SourceSession(parts, step));
   }
@@ -267,6 +270,14 @@ export class Ferry {
       connection.post({ type: 'preflightResult', problems: await this.#host.preflight(request) });
     } catch (error) {
       await connection.fail('PREFLIGHT_FAILED', describeError(error));
+    }
+  }
+
+  async #answerLoad(connection: ControlConnection): Promise<void> {
+    try {
+      connection.post({ type: 'loadResult', ...(await hostLoad(LOAD_MS)) });
+    } catch (error) {
+      await connection.fail('LOAD_UNKNOWN', describeError(error));
     }
   }
 

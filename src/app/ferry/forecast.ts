@@ -3,42 +3,69 @@
  *
  *     guest's memory (guest-survey.ts) ─┐
  *     guest agent: what it can do without ├─▶ facts ─▶ core/predict ─▶ total, downtime, bytes of each strategy
- *     destination: preflight, link, way  ─┘
+ *     destination: preflight, link, load ─┘
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../core/base/errors.ts';
 import { hasPullPhase, strategyNames } from '../../core/model/migration.ts';
 import type { MigrationOptions, StrategyName } from '../../core/model/migration.ts';
 import type { MovePlan, PlanWish } from '../../core/model/plan.ts';
-import type { Prediction } from '../../core/model/prediction.ts';
+import type { GuestFacts, PathFacts, Prediction } from '../../core/model/prediction.ts';
 import type { Problem } from '../../core/model/vm.ts';
+import { MIB } from '../../core/model/units.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
-import { predictMove, type GuestFacts, type PathFacts } from '../../core/predict/predict-move.ts';
+import { corrected, movesTo, usualTimes } from '../../core/predict/correction.ts';
+import { predictMove } from '../../core/predict/predict-move.ts';
+import { lanePagesPerMs, laneRoom } from '../../core/predict/processors.ts';
+import type { LaneRoom } from '../../core/predict/processors.ts';
 import { recommend } from '../../core/predict/recommend.ts';
 import { fitWorkingSet } from '../../core/predict/working-set.ts';
+import { hostLoad } from './host-load.ts';
+import type { LinkMemory } from '../../io/lanes/link-memory.ts';
+import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { probeLink } from '../../io/link/link-probe.ts';
 import { readGuestText } from '../../io/qemu/guest-files.ts';
 import { GuestAgent } from '../../io/qemu/guest-agent.ts';
 import { isPruningUnsafe, memoryUse, type MemoryUse } from './guest-kernel.ts';
 import { memoryMap, pullProblems } from './guest-ram.ts';
 import { lookAtGuest, type GuestLook } from './guest-survey.ts';
-import type { FerryHost, MigrationRequest } from './ports.ts';
-import { askDestination, dialDestination, reservationRequest } from './reservation.ts';
+import { tryPacking } from '../../io/lanes/packing-trial.ts';
+import type { PackingTrial, TrialConditions } from '../../io/lanes/packing-trial.ts';
+import type { FerryHost, MigrationRequest, ReservationRequest } from './ports.ts';
+import { askDestination, askLoad, dialDestination, reservationRequest } from './reservation.ts';
 import { SourceVm, type SourceFacts } from './source-vm.ts';
 
 const AGENT_TIMEOUT_MS = 3_000;
 const PROBE_TIMEOUT_MS = 3_000;
+/** For so long this host looks at how busy it is. */
+const LOAD_MS = 250;
 /** A ping is on its way when the link has been measured. */
 const RTT_POLLS = 50;
 const RTT_POLL_MS = 10;
 /** A link that could not be measured is taken to be this one. */
 const ASSUMED_BYTES_PER_S = 125e6;
 const ASSUMED_ROUND_TRIP_MS = 1;
-/** Reading, sending, receiving and placing a page, beside its packing: two processors for everything, software emulation. */
-const CARRIED_MS_PER_PAGE = 0.02;
+/** Processor time of a page beside its packing: reading and sending it, and receiving, unpacking and placing it. As measured (docs/prediction.md). */
+const CARRIED = { msPerPage: 0.004, msPerByte: 3.4e-6 };
+const PLACED_MS_PER_PAGE = 0.015;
+/** Threads that work beside the lanes: QEMU's, the agent's own. */
+const OTHER_THREADS = { source: 1, destination: 0.5 };
 const FEED_PAGES_PER_MS = 250;
-const BEFORE_MS = 250;
-const AFTER_MS = 20;
+/** Until earlier migrations say what it takes. */
+const USUAL_TIMES = { beforeMs: 260, afterMs: 20 };
+/** Until the guest has said for the first time what it can do without: it looks at all of its memory. */
+const ASKING = { ms: 150, msPerMib: 0.4 };
+/** Of a guest's memory, what its kernel has reserved and not filled: needed, as it says, and zero. */
+const RESERVED_ZERO_SHARE = 0.027;
+/** The guest's stop, its device state, its start: between 40 and 140 ms were measured. */
+const SWITCH_MS = 80;
+
+export type PlannedMove = {
+  readonly host: FerryHost;
+  readonly request: MigrationRequest;
+  /** Of the link to the destination: what is found out here, the migration need not find out again. */
+  readonly link: LinkMemory;
+};
 
 type Destination = {
   readonly problems: readonly Problem[];
@@ -46,37 +73,76 @@ type Destination = {
   readonly roundTripMs: number | null;
 };
 
+/** Both hosts, while the lanes work. */
+type Rooms = { readonly source: LaneRoom; readonly destination: LaneRoom };
+
 /** Throws QmpError, GuestMemoryError, LaneError, LinkError, AbortError. */
 export async function forecastMove(
-  host: FerryHost,
-  request: MigrationRequest,
-  { measureMs, strategies }: PlanWish,
+  { host, request, link }: PlannedMove,
+  { measureMs, strategies, past }: PlanWish,
   signal: AbortSignal,
 ): Promise<MovePlan> {
   const source = new SourceVm(request.vm);
+  let connection: ControlConnection | null = null;
   try {
     const facts = await source.facts();
     const here = await source.problems(facts);
     if (hasPullPhase(request.options)) here.push(...pullProblems(request.vm.name, facts.ram));
     const map = memoryMap(facts.ram, facts.ram.blocks, facts.ram.reachable);
     const notes: string[] = [];
+    connection = await dialDestination(host, request.destination, signal);
     // By itself: looking at the guest takes this thread's time, and the link would seem slow.
-    const there = await askThere(host, request, facts, signal);
-    const [look, use] = await Promise.all([lookAtGuest(map, measureMs, signal), askGuest(request, notes, signal)]);
+    const there = await askThere(connection, reservationRequest(host, request, facts), link, signal);
     if (there.bytesPerS === null) notes.push('The link could not be measured; 1 Gbit/s is assumed.');
-    const guest = guestFacts(look, use, request.options);
+    const [look, use, ownLoad, load] = await Promise.all([
+      lookAtGuest(map, measureMs, signal),
+      askGuest(request, notes, signal),
+      hostLoad(LOAD_MS, signal),
+      askLoad(connection, signal),
+    ]);
+    const { lanes } = request.options;
+    const rooms = {
+      source: laneRoom(ownLoad, lanes, OTHER_THREADS.source),
+      destination: laneRoom(load, lanes, OTHER_THREADS.destination),
+    };
+    const trial = await tryPacking(look.batches, conditionsOf(request, there, rooms.source), signal);
+    const moves = movesTo(past, request.destination.name, there.bytesPerS ?? ASSUMED_BYTES_PER_S);
+    const guest = guestFacts({ look, use, trial }, request);
+    const times = usualTimes(moves, USUAL_TIMES);
+    const path = {
+      ...pathFacts({ look, trial, rooms }, there, facts, guest),
+      beforeMs: times.beforeMs + (use === null ? 0 : ASKING.ms + ASKING.msPerMib * (request.vm.spec.memory / MIB)),
+      afterMs: times.afterMs,
+    };
     const wanted = strategies ?? strategyNames.filter((name) => request.options.pull || !needsPull(name));
-    const predictions = await predictAll(guest, pathFacts(look, there, facts), request.options, wanted);
+    const predictions = (await predictAll(guest, path, request.options, wanted)).map((each) => corrected(each, moves));
     const { strategy, why } = recommend(predictions, request.options.downtimeTargetMs);
     return {
       ...{ vm: request.vm.name, destination: request.destination.name, problems: [...here, ...there.problems] },
       guest: guestView(look, guest),
       link: { bytesPerS: there.bytesPerS, roundTripMs: there.roundTripMs },
-      ...{ measuredMs: measureMs, predictions, recommended: strategy, why, notes },
+      idle: { source: ownLoad.idle, destination: load?.idle ?? null },
+      ...{ facts: { guest, path }, measuredMs: measureMs, predictions, recommended: strategy, why, notes },
     };
   } finally {
     source.close();
+    await connection?.close();
   }
+}
+
+function conditionsOf(
+  { options }: MigrationRequest,
+  { bytesPerS }: Destination,
+  { share, idle }: LaneRoom,
+): TrialConditions {
+  return {
+    ...{ compress: options.compress, lanes: options.lanes },
+    maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
+    linkMsPerByte: 1000 / (bytesPerS ?? ASSUMED_BYTES_PER_S),
+    hostIdle: idle,
+    laneShare: share,
+    ...{ carried: CARRIED, placedMsPerPage: PLACED_MS_PER_PAGE },
+  };
 }
 
 /** Null when the guest cannot be asked, or need not: everything that is not zero is sent then. */
@@ -105,52 +171,68 @@ async function askGuest(
 }
 
 async function askThere(
-  host: FerryHost,
-  request: MigrationRequest,
-  facts: SourceFacts,
+  connection: ControlConnection,
+  request: ReservationRequest,
+  link: LinkMemory,
   signal: AbortSignal,
 ): Promise<Destination> {
-  const connection = await dialDestination(host, request.destination, signal);
-  try {
-    const problems = await askDestination(connection, reservationRequest(host, request, facts));
-    const msPerByte = await probeLink(connection, { timeoutMs: PROBE_TIMEOUT_MS, signal });
-    for (let i = 0; i < RTT_POLLS && connection.rttMs === null; i++) await sleep(RTT_POLL_MS, undefined, { signal });
-    return { problems, bytesPerS: msPerByte === null ? null : 1000 / msPerByte, roundTripMs: connection.rttMs };
-  } finally {
-    await connection.close();
-  }
+  const problems = await askDestination(connection, request);
+  const msPerByte = await probeLink(connection, { timeoutMs: PROBE_TIMEOUT_MS, signal });
+  signal.throwIfAborted();
+  if (msPerByte !== null) link.write({ msPerByte, isMeasured: true }, Date.now());
+  for (let i = 0; i < RTT_POLLS && connection.rttMs === null; i++) await sleep(RTT_POLL_MS, undefined, { signal });
+  return { problems, bytesPerS: msPerByte === null ? null : 1000 / msPerByte, roundTripMs: connection.rttMs };
 }
 
-function guestFacts(look: GuestLook, use: MemoryUse | null, options: MigrationOptions): GuestFacts {
-  const { pages, lookedAt, windows, zeroShare, packedBytesPerPage, deltaBytesPerPage } = look;
-  const isPacked = options.compress !== 'none';
+/** What the guest holds. */
+type Found = { readonly look: GuestLook; readonly trial: PackingTrial };
+
+function guestFacts(
+  { look, use, trial }: Found & { readonly use: MemoryUse | null },
+  { vm, options }: MigrationRequest,
+): GuestFacts {
+  const { pages, lookedAt, windows, zeroShare, hardShare, deltaBytesPerPage } = look;
+  const withHard = (bytes: number): number => hardShare * PAGE + (1 - hardShare) * bytes;
+  const packed = withHard(trial.packedBytesPerPage);
   return {
     pages,
-    contentShare: Math.min(1 - zeroShare, neededShare(pages, use, options)),
-    wireBytesPerPage: isPacked ? packedBytesPerPage : PAGE,
-    repeatBytes:
-      options.delta === 'on' ? Math.min(deltaBytesPerPage ?? PAGE, isPacked ? packedBytesPerPage : PAGE) : null,
+    contentShare: Math.min(1 - zeroShare, neededPages(vm.spec.memory, use, options) / pages),
+    wireBytesPerPage: packed,
+    wireBytesRange: { low: withHard(trial.low), high: withHard(trial.high) },
+    repeatBytes: options.delta === 'on' ? Math.min(deltaBytesPerPage ?? PAGE, packed) : null,
     workingSet: fitWorkingSet(windows, pages, lookedAt),
   };
 }
 
-/** Of all pages, those that the guest cannot do without. What its kernel does not count as memory is its own code and tables. */
-function neededShare(pages: number, use: MemoryUse | null, { prune, keepCache }: MigrationOptions): number {
-  if (use === null) return 1;
-  const kernelBytes = Math.max(0, pages * PAGE - use.totalBytes);
+/**
+ * Those that the guest cannot do without. What its kernel does not count as memory is its own code and tables. Memory of devices, like
+ * that of a display, is left out here: as good as all of it is zero.
+ */
+function neededPages(memoryBytes: number, use: MemoryUse | null, { prune, keepCache }: MigrationOptions): number {
+  if (use === null) return Infinity;
+  const kernelBytes = Math.max(0, memoryBytes - use.totalBytes);
   const kept = prune === 'free' || keepCache ? use.cacheBytes : 0;
-  return Math.min(1, (use.neededBytes + kept + kernelBytes) / (pages * PAGE));
+  return (use.neededBytes + kept + Math.max(0, kernelBytes - RESERVED_ZERO_SHARE * memoryBytes)) / PAGE;
 }
 
-function pathFacts(look: GuestLook, there: Destination, { features }: SourceFacts): PathFacts {
+function pathFacts(
+  { look, trial, rooms }: Found & { readonly rooms: Rooms },
+  there: Destination,
+  { features }: SourceFacts,
+  { wireBytesPerPage }: GuestFacts,
+): Omit<PathFacts, 'beforeMs' | 'afterMs'> {
+  const packMs = (1 - look.hardShare) * trial.packMsPerPage;
+  const carriedMs = CARRIED.msPerPage + CARRIED.msPerByte * wireBytesPerPage;
   return {
     linkBytesPerSecond: there.bytesPerS ?? ASSUMED_BYTES_PER_S,
     roundTripMs: there.roundTripMs ?? ASSUMED_ROUND_TRIP_MS,
-    lanePagesPerMs: 1 / (look.packMsPerPage + CARRIED_MS_PER_PAGE),
+    lanePagesPerMs: lanePagesPerMs(
+      { msPerPage: packMs + carriedMs, share: rooms.source.share },
+      { msPerPage: PLACED_MS_PER_PAGE, share: rooms.destination.share },
+    ),
     feedPagesPerMs: FEED_PAGES_PER_MS,
     feedHold: features.switchoverAck ? 'strict' : 'paced',
-    beforeMs: BEFORE_MS,
-    afterMs: AFTER_MS,
+    switchMs: SWITCH_MS,
   };
 }
 
@@ -173,17 +255,14 @@ async function predictAll(
   return predictions;
 }
 
-function guestView(
-  { zeroShare, packedBytesPerPage, deltaBytesPerPage }: GuestLook,
-  guest: GuestFacts,
-): MovePlan['guest'] {
+function guestView({ zeroShare, deltaBytesPerPage }: GuestLook, guest: GuestFacts): MovePlan['guest'] {
   const bytesOf = (share: number): number => Math.round(share * guest.pages) * PAGE;
   return {
     memoryBytes: guest.pages * PAGE,
     zeroBytes: bytesOf(zeroShare),
     leftOutBytes: bytesOf(Math.max(0, 1 - zeroShare - guest.contentShare)),
     contentBytes: bytesOf(guest.contentShare),
-    packedShare: packedBytesPerPage / PAGE,
+    packedShare: guest.wireBytesPerPage / PAGE,
     writtenBytesPerS: Math.round(guest.workingSet.pagesPerMs * 1000) * PAGE,
     writtenToBytes: Math.round(guest.workingSet.hotPages) * PAGE,
     deltaBytesPerPage,

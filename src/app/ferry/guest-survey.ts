@@ -3,13 +3,12 @@
  * disturbed: some of its pages are read from outside, a few times, as they are.
  *
  *     look ── 0.1 s ── look ── 0.2 s ── look ── ... ── look      which pages differ between any two
- *                                                  └▶ zero? how far do they compress? how much of a page changes?
+ *                                                  └▶ zero? what do they hold? how much of a page changes?
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { LANE_PAGE_BYTES as PAGE, DELTA_BYTES_MAX } from '../../core/wire/lane-limits.ts';
 import { encodeDelta, pageMemory } from '../../core/wire/page-delta.ts';
 import type { ChangeWindow } from '../../core/predict/working-set.ts';
-import { FramePacker } from '../../io/lanes/frame-packer.ts';
 import { GuestMemory } from '../../io/lanes/guest-memory.ts';
 import type { MemoryMap } from '../../io/lanes/lane-protocol.ts';
 import { createPageHash, type PageHash } from '../../io/lanes/page-hash.ts';
@@ -21,9 +20,10 @@ export type GuestLook = {
   readonly windows: readonly ChangeWindow[];
   /** Of all pages. */
   readonly zeroShare: number;
-  /** Of pages that hold something: bytes of one as lanes would send it, and the processor time of packing it. */
-  readonly packedBytesPerPage: number;
-  readonly packMsPerPage: number;
+  /** Of pages that hold something: the share that looks random, which nothing can pack. */
+  readonly hardShare: number;
+  /** Some of the others, put together as lanes put them. */
+  readonly batches: readonly Buffer[];
   /** Bytes of what changes in a page that is written to; null when hardly any was. */
   readonly deltaBytesPerPage: number | null;
 };
@@ -35,7 +35,15 @@ const KEPT_PAGES = 2048;
 const LOOKS = [0, 0.03, 0.1, 0.33, 0.66, 1] as const;
 /** Read in one turn of the event loop: 1 to 2 ms. */
 const SLICE_PAGES = 512;
-const PACKED_PAGES = 256;
+/** Batches as lanes make them, of stretches as long as memory is filled in: neighbours pack better together than strangers. */
+const BATCH_PAGES = 256;
+const BATCHES_MAX = 6;
+const STRETCH_PAGES = 32;
+/** Twice as many as fill the batches when half of memory is zero. */
+const STRETCHES = 96;
+/** The sum of the squared counts of byte values is so much for random bytes (as in frame-packer.ts); this many bytes of a page are looked at. */
+const LOOKED_AT_BYTES = 512;
+const RANDOM_BELOW = 1.3 * (LOOKED_AT_BYTES + LOOKED_AT_BYTES ** 2 / 256);
 /** Fewer pages that changed say nothing of how much of a page changes. */
 const CHANGED_MIN = 16;
 
@@ -54,15 +62,21 @@ class Looker {
   readonly #hash: PageHash;
   readonly #pages: number;
   readonly #sample: Uint32Array;
+  readonly #map: MemoryMap;
   readonly #page = Buffer.alloc(PAGE);
+  readonly #counts = new Uint16Array(256);
+  /** Of the sample in the last look: 1 where a page looks random. */
+  readonly #hard: Uint8Array;
   /** Content of the first KEPT_PAGES of the sample, in the look before the last. */
   readonly #kept: Buffer;
 
   constructor(map: MemoryMap, memory: GuestMemory, hash: PageHash) {
+    this.#map = map;
     this.#memory = memory;
     this.#hash = hash;
     this.#pages = map.reduce((sum, { pageCount }) => sum + pageCount, 0);
     this.#sample = samplePages(map, Math.min(LOOKED_AT_MAX, this.#pages));
+    this.#hard = new Uint8Array(this.#sample.length);
     this.#kept = Buffer.alloc(Math.min(KEPT_PAGES, this.#sample.length) * PAGE);
   }
 
@@ -71,31 +85,28 @@ class Looker {
     const looks: { readonly atMs: number; readonly hashes: Float64Array }[] = [];
     for (const [i, share] of LOOKS.entries()) {
       await sleep(Math.max(0, startMs + share * ms - performance.now()), undefined, { signal });
-      looks.push(await this.#hashes(signal, i === LOOKS.length - 2));
+      looks.push(await this.#hashes(signal, i === LOOKS.length - 2, i === LOOKS.length - 1));
     }
     const windows = looks.flatMap((from, i) =>
       looks
         .slice(i + 1)
         .map((to) => ({ ms: to.atMs - from.atMs, changedShare: shareOfChanged(from.hashes, to.hashes) })),
     );
-    const { zeroShare, packedBytesPerPage, packMsPerPage } = await this.#content(signal);
     return {
-      ...{ pages: this.#pages, lookedAt: this.#sample.length, windows },
-      ...{ zeroShare, packedBytesPerPage, packMsPerPage, deltaBytesPerPage: this.#deltaBytes() },
+      ...{ pages: this.#pages, lookedAt: this.#sample.length, windows, ...this.#content(looks.at(-1)!.hashes) },
+      ...{ deltaBytesPerPage: this.#deltaBytes(), batches: await this.#batches(signal) },
     };
   }
 
   /** In the same order each time, so that the time between two looks is that of each page. */
-  async #hashes(signal: AbortSignal, keeps: boolean): Promise<{ atMs: number; hashes: Float64Array }> {
-    const hash = this.#hash;
+  async #hashes(signal: AbortSignal, keeps: boolean, isLast: boolean): Promise<{ atMs: number; hashes: Float64Array }> {
     const hashes = new Float64Array(this.#sample.length);
     const atMs = performance.now();
     for (let i = 0; i < hashes.length; i++) {
       if (i % SLICE_PAGES === 0) await this.#breathe(signal);
       this.#memory.read(this.#sample[i]!, 1, this.#page, 0);
-      hash.update(this.#page);
-      // 53 of the 64 bits: enough for some thousand pages.
-      hashes[i] = (hash.high & 0x1f_ffff) * 2 ** 32 + hash.low;
+      hashes[i] = this.#hashOf(this.#page);
+      if (isLast) this.#hard[i] = this.#looksRandom(this.#page, 0) ? 1 : 0;
       if (keeps && i < this.#kept.length / PAGE) this.#page.copy(this.#kept, i * PAGE);
     }
     return { atMs, hashes };
@@ -106,37 +117,48 @@ class Looker {
     signal.throwIfAborted();
   }
 
-  /** In batches as lanes make them, of every fourth page of the sample. */
-  async #content(signal: AbortSignal): Promise<Pick<GuestLook, 'zeroShare' | 'packedBytesPerPage' | 'packMsPerPage'>> {
-    const packer = new FramePacker({ compress: 'lz', lanes: 1, maxBandwidthBytesPerSecond: null });
-    const batch = Buffer.alloc(PACKED_PAGES * PAGE);
+  /** 53 of the 64 bits: enough for some thousand pages. */
+  #hashOf(page: Buffer): number {
+    this.#hash.update(page);
+    return (this.#hash.high & 0x1f_ffff) * 2 ** 32 + this.#hash.low;
+  }
+
+  #content(hashes: Float64Array): Pick<GuestLook, 'zeroShare' | 'hardShare'> {
+    const zero = this.#hashOf(Buffer.alloc(PAGE));
+    const zeroPages = hashes.reduce((sum, hash) => sum + (hash === zero ? 1 : 0), 0);
+    const hardPages = this.#hard.reduce((sum, isHard) => sum + isHard, 0);
+    return { zeroShare: zeroPages / hashes.length, hardShare: hardPages / Math.max(1, hashes.length - zeroPages) };
+  }
+
+  #looksRandom(buffer: Buffer, from: number): boolean {
+    const counts = this.#counts.fill(0);
+    // Every eighth byte, not always at the same place of a word.
+    for (let i = 0; i < LOOKED_AT_BYTES; i++) counts[buffer[from + i * 8 + (i & 7)]!]!++;
+    let squares = 0;
+    for (let value = 0; value < 256; value++) squares += counts[value]! * counts[value]!;
+    return squares < RANDOM_BELOW;
+  }
+
+  /** Of stretches all over memory, in random order, so that a memory of many contents is met in parts. */
+  async #batches(signal: AbortSignal): Promise<Buffer[]> {
+    const batches: Buffer[] = [];
     const zero = Buffer.alloc(PAGE);
-    const seen = { pages: 0, zero: 0, packed: 0, bytes: 0, ms: 0 };
+    let batch = Buffer.alloc(BATCH_PAGES * PAGE);
     let held = 0;
-    const pack = (): void => {
-      const startMs = performance.now();
-      const bytes = packer.pack(batch, 0, held * PAGE);
-      seen.ms += performance.now() - startMs;
-      seen.bytes += bytes === 0 ? held * PAGE : bytes;
-      seen.packed += held;
-      held = 0;
-    };
-    for (const [i, page] of this.#sample.entries()) {
-      if (i % 4 !== 0) continue;
-      this.#memory.read(page, 1, batch, held * PAGE);
-      seen.pages++;
-      if (batch.compare(zero, 0, PAGE, held * PAGE, (held + 1) * PAGE) === 0) seen.zero++;
-      else if (++held === PACKED_PAGES) {
-        pack();
-        await this.#breathe(signal);
+    for (const { page, pages } of stretchesOf(this.#map, STRETCHES)) {
+      for (let i = 0; i < pages; i++) {
+        this.#memory.read(page + i, 1, batch, held * PAGE);
+        const isZero = batch.compare(zero, 0, PAGE, held * PAGE, (held + 1) * PAGE) === 0;
+        if (isZero || this.#looksRandom(batch, held * PAGE) || ++held < BATCH_PAGES) continue;
+        batches.push(batch);
+        if (batches.length === BATCHES_MAX) return batches;
+        batch = Buffer.alloc(BATCH_PAGES * PAGE);
+        held = 0;
       }
+      await this.#breathe(signal);
     }
-    if (held > 0) pack();
-    return {
-      zeroShare: seen.zero / seen.pages,
-      packedBytesPerPage: seen.packed === 0 ? PAGE : seen.bytes / seen.packed,
-      packMsPerPage: seen.packed === 0 ? 0 : seen.ms / seen.packed,
-    };
+    if (held > 0) batches.push(batch.subarray(0, held * PAGE));
+    return batches;
   }
 
   #deltaBytes(): number | null {
@@ -167,11 +189,30 @@ function samplePages(map: MemoryMap, count: number): Uint32Array {
     while (place >= before + map[block]!.pageCount) before += map[block++]!.pageCount;
     sample[i] = map[block]!.firstPage + place - before;
   }
-  for (let i = count - 1; i > 0; i--) {
+  return shuffled(sample);
+}
+
+/** So many stretches, spread evenly and each at random within its part of memory; none reaches over the end of its block. */
+function stretchesOf(map: MemoryMap, count: number): readonly { readonly page: number; readonly pages: number }[] {
+  const total = map.reduce((sum, { pageCount }) => sum + pageCount, 0);
+  const length = Math.min(STRETCH_PAGES, Math.ceil(total / count));
+  const places = shuffled(
+    Uint32Array.from({ length: count }, (_, i) => Math.floor(((i + Math.random()) * total) / count)),
+  );
+  return Array.from(places, (place) => {
+    let before = 0;
+    const block = map.find(({ pageCount }) => place < (before += pageCount))!;
+    const first = place - (before - block.pageCount);
+    return { page: block.firstPage + first, pages: Math.min(length, block.pageCount - first) };
+  });
+}
+
+function shuffled(values: Uint32Array): Uint32Array {
+  for (let i = values.length - 1; i > 0; i--) {
     const j = Math.floor(Math.random() * (i + 1));
-    [sample[i], sample[j]] = [sample[j]!, sample[i]!];
+    [values[i], values[j]] = [values[j]!, values[i]!];
   }
-  return sample;
+  return values;
 }
 
 function shareOfChanged(from: Float64Array, to: Float64Array): number {

@@ -13,6 +13,8 @@ import type {
   RoundReport,
 } from '../../core/model/migration.ts';
 import type { PullReport } from '../../core/model/migration.ts';
+import type { PredictedMove } from '../../core/model/prediction.ts';
+import { Countdown } from '../../core/predict/countdown.ts';
 import type { ServedCounts } from './page-server.ts';
 import { StageClock } from './stage-clock.ts';
 import type { PumpProgress, PumpTotals } from './pump-protocol.ts';
@@ -23,6 +25,7 @@ export type RecordSubject = {
   readonly source: string;
   readonly destination: string;
   readonly options: MigrationOptions;
+  readonly predicted: PredictedMove | null;
 };
 
 export type RecordEnd = {
@@ -61,9 +64,11 @@ export class MigrationRecord {
   #pulledMs: number | null = null;
   #pull: PullReport | null = null;
   #end: RecordEnd | null = null;
+  readonly #countdown: Countdown;
 
   constructor(subject: RecordSubject) {
     this.#subject = subject;
+    this.#countdown = new Countdown(subject.predicted?.totalMs ?? null);
   }
 
   set progress(progress: PumpProgress | null) {
@@ -151,17 +156,19 @@ export class MigrationRecord {
   }
 
   view(): MigrationView {
-    const { id, vm, source, destination } = this.#subject;
+    const { id, vm, source, destination, predicted } = this.#subject;
     const progress = this.#progress;
     const ended = this.#end !== null;
+    const { elapsedMs } = this.clock;
+    const done = this.#end?.outcome === 'completed' ? 1 : Math.min(0.99, progress?.progress ?? 0);
     return {
       ...{ id, vm, source, destination },
       stage: ended ? 'ended' : (this.clock.stage ?? 'activation'),
       outcome: this.#end?.outcome ?? null,
       reason: this.#end?.reason ?? null,
-      elapsedMs: this.clock.elapsedMs,
-      progress: this.#end?.outcome === 'completed' ? 1 : Math.min(0.99, progress?.progress ?? 0),
-      timeToGoMs: ended ? 0 : (progress?.timeToGoMs ?? null),
+      elapsedMs,
+      progress: done,
+      timeToGoMs: ended ? 0 : this.#countdown.toGoMs(elapsedMs, done, progress?.timeToGoMs ?? null),
       round: progress?.round ?? 0,
       boundMs: progress?.boundMs ?? null,
       pagesTotal: this.#totals?.pages.total ?? progress?.pagesTotal ?? 0,
@@ -171,6 +178,7 @@ export class MigrationRecord {
       wireBytes: this.#totals?.bytes.wire ?? progress?.wireBytes ?? 0,
       wireBytesPerSecond: progress?.wireBytesPerSecond ?? 0,
       directory: ended ? null : this.#directory(),
+      predicted,
     };
   }
 
@@ -204,7 +212,7 @@ export class MigrationRecord {
 
   /** Only after `end`. */
   report(): MigrationReport {
-    const { options, ...subject } = this.#subject;
+    const { options, predicted, ...subject } = this.#subject;
     const end = this.#end ?? { outcome: 'failed', reason: 'not ended', code: null, guest: 'in doubt' };
     const stagesMs = this.clock.stagesMs();
     return {
@@ -225,7 +233,7 @@ export class MigrationRecord {
       notes: this.#notes,
       switchover: this.#totals?.switchover ?? null,
       pull: this.#pull,
-      predicted: null,
+      predicted,
     };
   }
 }

@@ -3,6 +3,7 @@
  * implements them structurally. The ferry knows nothing of HTTP, of configuration files or of other migrations.
  */
 import type { MigrationOptions, MigrationReport, MigrationView } from '../../core/model/migration.ts';
+import type { PredictedMove } from '../../core/model/prediction.ts';
 import type { Problem, VmSpec } from '../../core/model/vm.ts';
 
 /** A QEMU process on this host that the ferry may talk to. */
@@ -75,6 +76,8 @@ export type MigrationRequest = {
   readonly vm: LocalVm;
   readonly destination: Peer;
   readonly options: MigrationOptions;
+  /** What was expected of it, where that was asked for. */
+  readonly predicted: PredictedMove | null;
 };
 
 /** A migration in progress at the source. */

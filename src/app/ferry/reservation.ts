@@ -1,15 +1,19 @@
 /** The source's first words with the destination: connect, ask whether it could take the VM, reserve. */
 import { hasPullPhase } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
+import type { HostProcessors } from '../../core/predict/processors.ts';
+import { LOAD_FEATURE } from '../../core/wire/control-messages.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { dialControl } from '../../io/link/dial.ts';
+import { LinkError } from '../../io/link/errors.ts';
 import { FerryError } from './errors.ts';
 import type { FerryHost, MigrationRequest, Peer, ReservationRequest } from './ports.ts';
 import type { SourceFacts } from './source-vm.ts';
 
 const DIAL_TIMEOUT_MS = 10_000;
 const PREFLIGHT_TIMEOUT_MS = 30_000;
+const LOAD_TIMEOUT_MS = 2_000;
 /** The destination starts a QEMU before it answers. */
 const RESERVE_TIMEOUT_MS = 60_000;
 const LEASE_MS = 60_000;
@@ -49,6 +53,20 @@ export async function askDestination(connection: ControlConnection, request: Res
   await connection.send({ type: 'preflight', request });
   const { message } = await connection.expect(['preflightResult'], { timeoutMs: PREFLIGHT_TIMEOUT_MS });
   return message.problems;
+}
+
+/** How busy the destination is; null when its agent does not say, or not in time. Throws AbortError. */
+export async function askLoad(connection: ControlConnection, signal: AbortSignal): Promise<HostProcessors | null> {
+  if (!connection.peerHello.features.includes(LOAD_FEATURE)) return null;
+  try {
+    await connection.send({ type: 'load' });
+    const { message } = await connection.expect(['loadResult'], { timeoutMs: LOAD_TIMEOUT_MS, signal });
+    return { processors: message.processors, idle: message.idle };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof LinkError) return null;
+    throw error;
+  }
 }
 
 export function reserveMessage(host: FerryHost, request: MigrationRequest, facts: SourceFacts): MessageOf<'reserve'> {

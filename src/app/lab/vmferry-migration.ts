@@ -25,6 +25,8 @@ export class VmferryGuest implements MovableGuest {
   show: MigrationShow = 'nothing';
   /** Of moves through the API, `show` being `nothing`; what is not given has its default. */
   options: Partial<MigrationOptions> = {};
+  /** Of moves through the API: whether a prediction is made before the migration is begun. */
+  wantsPlan = false;
   /** Of the last move. */
   report: MigrationReport | null = null;
   readonly view: VmView;
@@ -82,7 +84,7 @@ export class VmferryGuest implements MovableGuest {
 
   async #moveByApi(from: HostName, destination: HostName): Promise<MigrationReport> {
     const signal = this.#signal;
-    const body = { vm: this.view.name, destination, options: this.options };
+    const body = { vm: this.view.name, destination, options: this.options, plan: this.wantsPlan };
     return await withAgent(this.#plan, from, async (client) => {
       const { id } = await client.call('startMigration', { body }, { signal });
       for await (const event of client.events(id, { signal })) if (event.type === 'report') return event.report;

@@ -16,7 +16,7 @@ import {
 } from '../model/migration.ts';
 import type { MigrationOptions, MigrationReport, MigrationView } from '../model/migration.ts';
 import type { MovePlan } from '../model/plan.ts';
-import type { LimitName, Prediction } from '../model/prediction.ts';
+import type { LimitName, MoveFacts, PredictedMove, Prediction } from '../model/prediction.ts';
 import { vmNameSchema, vmSpecSchema, vmStates } from '../model/vm.ts';
 import type { HostView, Problem, VmView } from '../model/vm.ts';
 import {
@@ -91,10 +91,12 @@ export const startMigrationRequestSchema = z.strictObject({
   vm: vmNameSchema,
   destination: hostNameSchema,
   options: migrationOptionsSchema.prefault({}),
+  /** Whether to look at the guest for a moment before, and say what to expect: about a second, which is no part of the migration. */
+  plan: z.boolean().default(false),
 });
 /** How long a guest is looked at for a plan. */
 export const planRequestSchema = z.strictObject({
-  ...startMigrationRequestSchema.shape,
+  ...startMigrationRequestSchema.omit({ plan: true }).shape,
   measureMs: z.int().min(PLAN_MS_MIN).max(PLAN_MS_MAX).default(PLAN_MS_DEFAULT),
   /** Null: all that the options allow. */
   strategies: z.array(z.enum(strategyNames)).min(1).nullable().default(null),
@@ -143,6 +145,40 @@ export const hostViewSchema = z.object({
 
 const outcomeSchema = z.enum(['completed', 'aborted', 'failed']);
 
+const rangeSchema = z.object({ low: z.number(), expected: z.number(), high: z.number() });
+const limitNames = ['link', 'processors', 'writes', 'bandwidthLimit', 'fixed'] as const satisfies readonly LimitName[];
+export const predictionSchema = z.object({
+  strategy: z.enum(strategyNames),
+  totalMs: rangeSchema,
+  downtimeMs: rangeSchema,
+  wireBytes: rangeSchema,
+  limitedBy: z.enum(limitNames),
+  correction: z.object({ totalMs: z.number(), downtimeMs: z.number(), wireBytes: z.number(), moves: count }).optional(),
+}) satisfies z.ZodType<Prediction>;
+const moveFactsSchema = z.object({
+  guest: z.object({
+    pages: z.number(),
+    contentShare: z.number(),
+    wireBytesPerPage: z.number(),
+    wireBytesRange: z.object({ low: z.number(), high: z.number() }),
+    repeatBytes: z.number().nullable(),
+    workingSet: z.object({ pagesPerMs: z.number(), hotPages: z.number() }),
+  }),
+  path: z.object({
+    linkBytesPerSecond: z.number(),
+    roundTripMs: z.number(),
+    lanePagesPerMs: z.number(),
+    feedPagesPerMs: z.number(),
+    feedHold: z.enum(['strict', 'paced']),
+    beforeMs: z.number(),
+    switchMs: z.number(),
+    afterMs: z.number(),
+  }),
+}) satisfies z.ZodType<MoveFacts>;
+export const predictedMoveSchema = predictionSchema.extend({
+  facts: moveFactsSchema,
+}) satisfies z.ZodType<PredictedMove>;
+
 export const migrationViewSchema = z.object({
   id: z.string(),
   vm: z.string(),
@@ -174,6 +210,7 @@ export const migrationViewSchema = z.object({
       zero: count,
     })
     .nullable(),
+  predicted: predictionSchema.nullable().default(null),
 }) satisfies z.ZodType<MigrationView>;
 export const migrationListSchema = z.object({ migrations: z.array(migrationViewSchema) });
 
@@ -245,19 +282,8 @@ export const migrationReportSchema = z.object({
     })
     .nullable(),
   pull: z.object({ ms: millis, faults: count, medianMs: millis.nullable(), p99Ms: millis.nullable() }).nullable(),
-  predicted: z.null(),
+  predicted: predictedMoveSchema.nullable(),
 }) satisfies z.ZodType<MigrationReport>;
-
-/** A migration of this host: its view, and its report once it has ended. */
-const rangeSchema = z.object({ low: z.number(), expected: z.number(), high: z.number() });
-const limitNames = ['link', 'processors', 'writes', 'bandwidthLimit', 'fixed'] as const satisfies readonly LimitName[];
-export const predictionSchema = z.object({
-  strategy: z.enum(strategyNames),
-  totalMs: rangeSchema,
-  downtimeMs: rangeSchema,
-  wireBytes: rangeSchema,
-  limitedBy: z.enum(limitNames),
-}) satisfies z.ZodType<Prediction>;
 
 export const movePlanSchema = z.object({
   vm: vmNameSchema,
@@ -274,6 +300,8 @@ export const movePlanSchema = z.object({
     deltaBytesPerPage: z.number().nullable(),
   }),
   link: z.object({ bytesPerS: z.number().nullable(), roundTripMs: z.number().nullable() }),
+  idle: z.object({ source: z.number(), destination: z.number().nullable() }),
+  facts: moveFactsSchema,
   measuredMs: z.number(),
   predictions: z.array(predictionSchema),
   recommended: z.enum(strategyNames),
@@ -281,6 +309,7 @@ export const movePlanSchema = z.object({
   notes: z.array(z.string()),
 }) satisfies z.ZodType<MovePlan>;
 
+/** A migration of this host: its view, and its report once it has ended. */
 export const migrationStateSchema = z.object({ view: migrationViewSchema, report: migrationReportSchema.nullable() });
 export const historySchema = z.object({ reports: z.array(migrationReportSchema) });
 export const cancelResultSchema = z.object({

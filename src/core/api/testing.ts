@@ -13,7 +13,7 @@ const flow = {
 };
 
 export function sampleView(change: Partial<MigrationView> = {}): MigrationView {
-  const base = { ...names, ...times, ...flow, wireBytesPerSecond: 110_000_000, directory: null };
+  const base = { ...names, ...times, ...flow, wireBytesPerSecond: 110_000_000, directory: null, predicted: null };
   return { ...base, stage: 'preCopy', outcome: null, reason: null, ...change };
 }
 
@@ -74,6 +74,18 @@ export const samplePlan: MovePlan = {
     ...{ packedShare: 0.4, writtenBytesPerS: 20_000_000, writtenToBytes: 134_217_728, deltaBytesPerPage: 300 },
   },
   link: { bytesPerS: 120_000_000, roundTripMs: 0.4 },
+  idle: { source: 0.4, destination: 0.9 },
+  facts: {
+    guest: {
+      ...{ pages: 262_144, contentShare: 0.26, wireBytesPerPage: 1640, repeatBytes: 300 },
+      wireBytesRange: { low: 1500, high: 1780 },
+      workingSet: { pagesPerMs: 5, hotPages: 32_768 },
+    },
+    path: {
+      ...{ linkBytesPerSecond: 120_000_000, roundTripMs: 0.4, lanePagesPerMs: 40, feedPagesPerMs: 250 },
+      ...{ feedHold: 'strict', beforeMs: 250, switchMs: 80, afterMs: 20 },
+    },
+  },
   predictions: [
     {
       ...{ strategy: 'auto', totalMs: range(2500), downtimeMs: range(120), wireBytes: range(110_000_000) },

@@ -6,6 +6,7 @@
  * where a part of the system that fills it is not in use.
  */
 
+import type { PredictedMove, Prediction } from './prediction.ts';
 import type { SwitchoverReport } from './switchover.ts';
 
 export const strategyNames = ['auto', 'precopy', 'mplm', 'dsm', 'postcopy'] as const;
@@ -189,6 +190,8 @@ export type MigrationView = {
   readonly wireBytesPerSecond: number;
   /** Null before pages are looked at, and when the migration has ended. */
   readonly directory: PageDirectory | null;
+  /** What was expected of it before its start; null where nobody asked. */
+  readonly predicted: Prediction | null;
 };
 
 export type CpuMs = { readonly agent: number | null; readonly qemu: number | null };
@@ -233,7 +236,8 @@ export type MigrationReport = {
   readonly switchover: SwitchoverReport | null;
   /** Null without a pull phase, or when it was not reached. */
   readonly pull: PullReport | null;
-  readonly predicted: null;
+  /** What was expected of it before its start; null where nobody asked. */
+  readonly predicted: PredictedMove | null;
 };
 
 /** The options as reports show them. */

@@ -1,5 +1,5 @@
 /** A migration that was not made: what it would meet, and how each strategy would do. */
-import type { Prediction } from './prediction.ts';
+import type { MoveFacts, PastMove, Prediction } from './prediction.ts';
 import type { StrategyName } from './migration.ts';
 import type { Problem } from './vm.ts';
 
@@ -8,6 +8,8 @@ export type PlanWish = {
   readonly measureMs: number;
   /** Null: all that the options allow. */
   readonly strategies: readonly StrategyName[] | null;
+  /** Earlier moves from this host, newest first: what they took corrects what is expected. */
+  readonly past: readonly PastMove[];
 };
 
 export type MovePlan = {
@@ -31,6 +33,10 @@ export type MovePlan = {
   };
   /** Null where it could not be measured. */
   readonly link: { readonly bytesPerS: number | null; readonly roundTripMs: number | null };
+  /** Of the processors' time, the share that nobody uses; null where the destination does not say. */
+  readonly idle: { readonly source: number; readonly destination: number | null };
+  /** What the predictions are computed from. */
+  readonly facts: MoveFacts;
   /** For how long the guest was looked at. */
   readonly measuredMs: number;
   readonly predictions: readonly Prediction[];

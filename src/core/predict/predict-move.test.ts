@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defaultMigrationOptions } from '../model/migration.ts';
-import { predictMove, type GuestFacts, type PathFacts } from './predict-move.ts';
+import type { GuestFacts, PathFacts } from '../model/prediction.ts';
+import { predictMove } from './predict-move.ts';
 
 const GIB_PAGES = 262_144;
 const guest: GuestFacts = {
   pages: GIB_PAGES,
   contentShare: 0.5,
   wireBytesPerPage: 2048,
+  wireBytesRange: { low: 2048, high: 2048 },
   repeatBytes: null,
   workingSet: { pagesPerMs: 0, hotPages: 0 },
 };
@@ -18,6 +20,7 @@ const path: PathFacts = {
   feedPagesPerMs: 1000,
   feedHold: 'strict',
   beforeMs: 300,
+  switchMs: 60,
   afterMs: 20,
 };
 const options = { ...defaultMigrationOptions, strategy: 'precopy', lanes: 1 } as const;
@@ -35,8 +38,8 @@ test('an idle guest takes what its content takes on the link, and the fixed part
 });
 
 test('the expected value lies in its range, and the range says how uncertain the measurements were', () => {
-  const sure = predictMove(guest, path, options, { link: 0.01, lanes: 0.01, writes: 0.01, bytes: 0.01 });
-  const unsure = predictMove(guest, path, options, { link: 0.3, lanes: 0.3, writes: 0.3, bytes: 0.3 });
+  const sure = predictMove(guest, path, options, { link: 0.01, lanes: 0.01, writes: 0.01, bytes: 0.01, fixed: 0.01 });
+  const unsure = predictMove(guest, path, options, { link: 0.3, lanes: 0.3, writes: 0.3, bytes: 0.3, fixed: 0.3 });
   for (const { totalMs, downtimeMs, wireBytes } of [sure, unsure]) {
     for (const { low, expected, high } of [totalMs, downtimeMs, wireBytes]) {
       assert.ok(low <= expected && expected <= high && low >= 0, `${low} ${expected} ${high}`);
@@ -48,6 +51,8 @@ test('the expected value lies in its range, and the range says how uncertain the
 
 test('what limits it is named', () => {
   assert.equal(predictMove(guest, { ...path, lanePagesPerMs: 5 }, options).limitedBy, 'processors');
+  const even = { ...path, lanePagesPerMs: (path.linkBytesPerSecond / 1000 / guest.wireBytesPerPage) * 0.99 };
+  assert.equal(predictMove(guest, even, options).limitedBy, 'processors', 'as fast as the link');
   const empty = { ...guest, contentShare: 0.0001 };
   assert.equal(predictMove(empty, { ...path, beforeMs: 2000 }, options).limitedBy, 'fixed');
   const capped = { ...options, maxBandwidthBytesPerSecond: 20e6 };

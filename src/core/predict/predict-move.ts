@@ -8,35 +8,9 @@
  */
 import { hasPullPhase } from '../model/migration.ts';
 import type { MigrationOptions } from '../model/migration.ts';
-import type { Prediction, Range } from '../model/prediction.ts';
+import type { GuestFacts, PathFacts, Prediction, Range } from '../model/prediction.ts';
 import { SimRandom } from '../strategy/sim-random.ts';
-import { simulate, type SimulationOptions } from '../strategy/simulator.ts';
-import type { WorkingSet } from './working-set.ts';
-
-export type GuestFacts = {
-  /** Pages of RAM. */
-  readonly pages: number;
-  /** Of all pages, those whose content has to travel: neither zero nor left out. */
-  readonly contentShare: number;
-  /** A page with content, packed. */
-  readonly wireBytesPerPage: number;
-  /** A page that was sent before: its delta, packed. Null without deltas. */
-  readonly repeatBytes: number | null;
-  readonly workingSet: WorkingSet;
-};
-
-export type PathFacts = {
-  readonly linkBytesPerSecond: number;
-  readonly roundTripMs: number;
-  /** Pages with content that one lane gets from memory to memory, were the link no limit. */
-  readonly lanePagesPerMs: number;
-  readonly feedPagesPerMs: number;
-  readonly feedHold: 'strict' | 'paced';
-  /** Checks and the start of QEMU at the destination. */
-  readonly beforeMs: number;
-  /** From the last page to the guest running, and the end of the source. */
-  readonly afterMs: number;
-};
+import { FIXED_DOWNTIME_MS as SIM_SWITCH_MS, simulate, type SimulationOptions } from '../strategy/simulator.ts';
 
 /** How far off, as a part of the value, a measurement may be (one standard deviation). */
 export type Uncertainty = {
@@ -44,9 +18,12 @@ export type Uncertainty = {
   readonly lanes: number;
   readonly writes: number;
   readonly bytes: number;
+  /** Of the times that have nothing to do with pages. */
+  readonly fixed: number;
 };
 
-export const usualUncertainty: Uncertainty = { link: 0.1, lanes: 0.2, writes: 0.25, bytes: 0.1 };
+/** What moves of the same guest differ by (docs/prediction.md). */
+export const usualUncertainty: Uncertainty = { link: 0.1, lanes: 0.2, writes: 0.25, bytes: 0.08, fixed: 0.3 };
 
 export type PredictionOptions = Pick<
   MigrationOptions,
@@ -54,9 +31,10 @@ export type PredictionOptions = Pick<
 >;
 
 /** Larger guests are simulated at a smaller scale: times stay the same when pages and all rates shrink alike. */
-const SIM_PAGES_MAX = 16_384;
+const SIM_PAGES_MAX = 8192;
+const PAGE_BYTES = 4096;
 const BATCH_PAGES = 256;
-const BATCH_PAGES_MIN = 16;
+const BATCH_PAGES_MIN = 8;
 const DRAWS = 9;
 /** Of the draws in order: 10 % and 90 %. */
 const LOW = 0.1;
@@ -106,7 +84,7 @@ function run(guest: GuestFacts, path: PathFacts, options: PredictionOptions, see
   const { totalMs, downtimeMs, last } = simulate(sim);
   return {
     totalMs: path.beforeMs + totalMs + path.afterMs,
-    downtimeMs: downtimeMs + path.roundTripMs,
+    downtimeMs: downtimeMs - SIM_SWITCH_MS + path.switchMs + path.roundTripMs,
     wireBytes: last.wireBytes * scale,
   };
 }
@@ -160,18 +138,23 @@ function draw(
   const factor = (deviation: number): number => Math.exp(deviation * normal(random));
   const { workingSet, contentShare } = guest;
   const bytes = factor(uncertainty.bytes);
+  const fixed = factor(uncertainty.fixed);
+  const { low, high } = guest.wireBytesRange;
   const writes = factor(uncertainty.writes);
   return [
     {
       ...guest,
       contentShare: Math.min(1, contentShare * factor(uncertainty.bytes)),
-      wireBytesPerPage: Math.min(4096, guest.wireBytesPerPage * bytes),
+      wireBytesPerPage: Math.min(PAGE_BYTES, (low + random.fraction() * (high - low)) * bytes),
       workingSet: { ...workingSet, pagesPerMs: workingSet.pagesPerMs * writes },
     },
     {
       ...path,
       linkBytesPerSecond: path.linkBytesPerSecond * factor(uncertainty.link),
       lanePagesPerMs: path.lanePagesPerMs * factor(uncertainty.lanes),
+      beforeMs: path.beforeMs * fixed,
+      switchMs: path.switchMs * factor(uncertainty.fixed),
+      afterMs: path.afterMs * fixed,
     },
   ];
 }
@@ -200,6 +183,24 @@ function limitOf(
     }),
   };
   const [first] = Object.entries(better).sort(([, a], [, b]) => a.totalMs - b.totalMs);
-  if (first === undefined || first[1].totalMs > (1 - WORTH) * totalMs) return 'fixed';
-  return first[0] as keyof typeof better;
+  if (first !== undefined && first[1].totalMs <= (1 - WORTH) * totalMs) return first[0] as keyof typeof better;
+  return bothAlike(guest, path, options, totalMs) ?? 'fixed';
+}
+
+/** Link and processors that are equally fast: neither alone is worth making faster, and yet they are what takes the time. */
+function bothAlike(
+  guest: GuestFacts,
+  path: PathFacts,
+  options: PredictionOptions,
+  totalMs: number,
+): 'link' | 'processors' | null {
+  const { linkBytesPerSecond, lanePagesPerMs } = path;
+  const both = {
+    ...path,
+    linkBytesPerSecond: linkBytesPerSecond * BETTER,
+    lanePagesPerMs: lanePagesPerMs * BETTER,
+  };
+  if (run(guest, both, options, 1).totalMs > (1 - WORTH) * totalMs) return null;
+  const linkPagesPerMs = linkBytesPerSecond / 1000 / guest.wireBytesPerPage;
+  return linkPagesPerMs < options.lanes * lanePagesPerMs ? 'link' : 'processors';
 }

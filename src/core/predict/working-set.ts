@@ -10,15 +10,10 @@
  * different pages after t milliseconds. The working set as a curve over time: Denning, "The working set model", 1968.
  */
 import { assert } from '../base/assert.ts';
+import type { WorkingSet } from '../model/prediction.ts';
 
 /** Between two looks `ms` apart, this part of the pages looked at differed. */
 export type ChangeWindow = { readonly ms: number; readonly changedShare: number };
-
-export type WorkingSet = {
-  /** Writes to pages, as if each fell on a page at random. */
-  readonly pagesPerMs: number;
-  readonly hotPages: number;
-};
 
 /** Sizes of the hot set that are tried: each so many times the one before. */
 const STEP = 1.15;

@@ -63,7 +63,7 @@ const LANE_PAGES_PER_MS = 80;
 const QEMU_STOP_DELAY_MS = 100;
 const QEMU_DOWNTIME_LIMIT_MS = 300;
 /** Stop, device state and round trips, which are not modelled. */
-const FIXED_DOWNTIME_MS = 60;
+export const FIXED_DOWNTIME_MS = 60;
 const SIMULATED_MS_MAX = 600_000;
 
 type Batch = {

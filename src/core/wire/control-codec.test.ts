@@ -39,6 +39,8 @@ const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
 const samples: [ControlMessage, (Uint8Array | null)?][] = [
   [{ type: 'hello', protocolVersion: PROTOCOL_VERSION, features: [], software: 'vmferry 0.1.0', host: 'alpha' }],
   [{ type: 'preflight', request }],
+  [{ type: 'load' }],
+  [{ type: 'loadResult', processors: 64, idle: 0.25 }],
   [{ type: 'preflightResult', problems: [{ code: 'NO_DISK', message: 'Müller hat keine 💾.\n' }] }],
   [
     {

@@ -39,6 +39,7 @@ import {
   LEASE_MS_MAX,
   NAME_CHARS_MAX,
   PROBLEMS_MAX,
+  PROCESSORS_MAX,
   TEXT_CHARS_MAX,
 } from './limits.ts';
 
@@ -46,6 +47,8 @@ import {
 export const PROTOCOL_VERSION = 2;
 /** TLS application protocol of the control connection. It changes only if the hello itself has to change. */
 export const CONTROL_ALPN = 'vmferry/1';
+/** In the features of a hello: this side answers `load`. */
+export const LOAD_FEATURE = 'load';
 
 const text = z.string().max(TEXT_CHARS_MAX);
 const name = z.string().min(1).max(NAME_CHARS_MAX);
@@ -105,6 +108,14 @@ export const controlMessageSchema = z.discriminatedUnion('type', [
   failedSchema,
   z.strictObject({ type: z.literal('preflight'), request: reservationRequestSchema }),
   z.strictObject({ type: z.literal('preflightResult'), problems }),
+  /** How busy is the peer? For a prediction; only to peers with the feature `load`. */
+  z.strictObject({ type: z.literal('load') }),
+  z.strictObject({
+    type: z.literal('loadResult'),
+    processors: z.int().min(1).max(PROCESSORS_MAX),
+    /** Of their time, the share that nobody uses. */
+    idle: z.number().min(0).max(1),
+  }),
   z.strictObject({
     type: z.literal('reserve'),
     request: reservationRequestSchema,

@@ -16,6 +16,7 @@ export const PROBLEMS_MAX = 64;
 export const BLOCKS_MAX = 4096;
 export const LANES_MAX = 64;
 export const FEATURES_MAX = 64;
+export const PROCESSORS_MAX = 65_536;
 /** A VM may not be held longer than this without its source being heard of. */
 export const LEASE_MS_MAX = 24 * 3600 * 1000;
 

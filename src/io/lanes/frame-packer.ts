@@ -37,6 +37,8 @@ const paramsOf = compressionLevels.map(({ zstd }) => {
 export type PackerOptions = Pick<SourceLaneInit, 'compress' | 'lanes' | 'maxBandwidthBytesPerSecond'> & {
   /** What is known of the link; nothing without it. */
   readonly link?: KnownLink | null;
+  /** This one, whatever `compress` says: for trials. */
+  readonly level?: number;
 };
 
 export class FramePacker {
@@ -46,10 +48,10 @@ export class FramePacker {
   readonly #sample = Buffer.allocUnsafeSlow(SAMPLE_PAGES * PAGE);
   readonly #counts = new Uint16Array(256);
 
-  constructor({ compress, lanes, maxBandwidthBytesPerSecond, link = null }: PackerOptions) {
+  constructor({ compress, lanes, maxBandwidthBytesPerSecond, link = null, level }: PackerOptions) {
     const capBytesPerMs = maxBandwidthBytesPerSecond === null ? null : maxBandwidthBytesPerSecond / 1000 / lanes;
-    this.control = compress === 'adaptive' ? new CompressionControl(capBytesPerMs, link) : null;
-    this.#fixedLevel = compress === 'none' ? STORE : LZ;
+    this.control = compress === 'adaptive' && level === undefined ? new CompressionControl(capBytesPerMs, link) : null;
+    this.#fixedLevel = level ?? (compress === 'none' ? STORE : LZ);
   }
 
   /** Replaces the bytes of `buffer` from `at` on by one zstd frame; returns its length, or 0 when they stay as they are. */

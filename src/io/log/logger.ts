@@ -44,6 +44,7 @@ export const logEvents = [
   'lane.failed',
   'migration.accepted',
   'migration.refused',
+  'migration.unplanned',
   'migration.stage',
   'migration.round',
   'migration.feed',

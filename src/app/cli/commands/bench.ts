@@ -26,6 +26,7 @@ export type BenchCommandOptions = {
   readonly out: string;
   readonly timeout: number;
   readonly lab: string;
+  readonly predict?: boolean;
   readonly list?: boolean;
   readonly json?: boolean;
 };
@@ -45,6 +46,7 @@ export async function bench(
   return await whileInterruptible(console, async (signal) => {
     const { result, files, missing } = await runBench({
       ...{ set, cells, runs, folder: resolve(options.out), timeoutMs: options.timeout, labName: options.lab, signal },
+      wantsForecast: options.predict ?? set === 'prediction',
       command: `vmferry bench ${argv.join(' ')}`.trim(),
       say: (line) => console.remark(line),
     });

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { AgentClient } from '../../client/agent-client.ts';
 import type { MigrationReport, MigrationView } from '../../../core/model/migration.ts';
+import type { Prediction } from '../../../core/model/prediction.ts';
 import {
   compressModes,
   defaultMigrationOptions,
@@ -18,6 +19,7 @@ import { exitCodeOfReport, exitCodes } from '../exit-codes.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import { LiveDisplay } from '../live-display.ts';
 import { outcomeText } from '../migration-words.ts';
+import { expectedText } from '../prediction-text.ts';
 import { renderReport } from '../summary.ts';
 
 export type MigrateOptions = CommonOptions & {
@@ -37,10 +39,13 @@ export type MigrateOptions = CommonOptions & {
   readonly pull?: boolean;
   readonly stallTimeout?: number;
   readonly events?: boolean;
+  readonly plan?: boolean;
 };
 
 export function addMigrateOptions(command: Command): Command {
   return addMoveOptions(command)
+    .option('--plan', 'look at the guest for a moment before, and say what to expect (default: on a terminal)')
+    .option('--no-plan', 'begin at once')
     .option('--verify', 'compare all memory that the guest needs on both sides while it is stopped')
     .option(
       '--stall-timeout <time>',
@@ -99,11 +104,13 @@ export async function migrate(
 ): Promise<ExitCode> {
   return await withAgent(console, options, async (client) => {
     const interrupt = new Interrupt(client, vm, console);
+    const isPlanned = wantsPlan(options, console);
     try {
       const started = await client.call('startMigration', {
-        body: { vm, destination, options: requestOptions(options) },
+        body: { vm, destination, options: requestOptions(options), ...(isPlanned && { plan: true }) },
       });
       await interrupt.started(started);
+      if (started.predicted !== null) sayExpected(started.predicted, options, console);
       const report = await follow(client, started, options, { console, interrupt });
       printReport(report, options, console);
       return exitCodeOfReport(report, interrupt.asked);
@@ -111,6 +118,16 @@ export async function migrate(
       interrupt.close();
     }
   });
+}
+
+/** Programs are not kept waiting for what nobody reads. */
+function wantsPlan({ plan: isWanted, json, events }: MigrateOptions, console: Console): boolean {
+  return isWanted ?? (json !== true && events !== true && console.screen.width() !== null);
+}
+
+/** A program finds it in the report. */
+function sayExpected(prediction: Prediction, { json, events }: MigrateOptions, console: Console): void {
+  if (json !== true && events !== true) console.remark(`${expectedText(prediction)}.`);
 }
 
 /** Those that were given, as a request has them. */

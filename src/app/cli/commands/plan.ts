@@ -1,11 +1,12 @@
 /** `vmferry plan VM HOST`: what moving a VM would take, by each strategy, before anything is moved. */
 import type { MovePlan } from '../../../core/model/plan.ts';
-import type { LimitName, Prediction, Range } from '../../../core/model/prediction.ts';
+import type { Prediction, Range } from '../../../core/model/prediction.ts';
 import { formatBytes, formatMs, formatRate } from '../../../core/model/units.ts';
 import { printResult, withAgent } from '../console.ts';
 import type { Console } from '../console.ts';
 import { exitCodes } from '../exit-codes.ts';
 import type { ExitCode } from '../exit-codes.ts';
+import { limitWords } from '../prediction-text.ts';
 import { formatTable } from '../table.ts';
 import { requestOptions } from './migrate.ts';
 import type { MigrateOptions } from './migrate.ts';
@@ -37,14 +38,6 @@ export async function plan(vm: string, destination: string, options: PlanOptions
   return found.problems.length === 0 ? exitCodes.completed : exitCodes.refused;
 }
 
-const limitWords: Readonly<Record<LimitName, string>> = {
-  link: 'the link',
-  processors: 'processors',
-  writes: "the guest's writes",
-  bandwidthLimit: 'the bandwidth limit',
-  fixed: 'checks and start',
-};
-
 export function planLines(found: MovePlan): string[] {
   const { problems, why, notes, recommended, predictions } = found;
   const table = formatTable(
@@ -58,10 +51,16 @@ export function planLines(found: MovePlan): string[] {
     ...table,
     '',
     `Recommended: ${why}`,
+    ...learnedLine(predictions),
     ...notes.map((note) => `Note: ${note}`),
     ...(problems.length === 0 ? [] : ['', `It cannot be moved (${problems.length}):`]),
     ...problems.map(({ message }) => `  - ${message}`),
   ];
+}
+
+function learnedLine(predictions: readonly Prediction[]): string[] {
+  const moves = predictions[0]?.correction?.moves ?? 0;
+  return moves === 0 ? [] : [`Corrected by what ${moves} earlier ${moves === 1 ? 'move' : 'moves'} to that host took.`];
 }
 
 function predictionRow({ strategy, totalMs, downtimeMs, wireBytes, limitedBy }: Prediction, isBest: boolean): string[] {
@@ -77,13 +76,15 @@ function predictionRow({ strategy, totalMs, downtimeMs, wireBytes, limitedBy }: 
   ];
 }
 
-function guestLines({ vm, destination, guest, link, measuredMs }: MovePlan): string[] {
+function guestLines({ vm, destination, guest, link, idle, measuredMs }: MovePlan): string[] {
   const { memoryBytes, zeroBytes, leftOutBytes, contentBytes, packedShare } = guest;
   const writes =
     guest.writtenBytesPerS === 0
       ? 'nothing was written to'
       : `about ${formatRate(guest.writtenBytesPerS)}, to ${formatBytes(guest.writtenToBytes)} of it`;
   const way = link.bytesPerS === null ? 'not known' : formatRate(link.bytesPerS);
+  const percent = (share: number): string => `${Math.round(share * 100)} %`;
+  const there = idle.destination === null ? '' : `, ${percent(idle.destination)} there`;
   const roundTrip = link.roundTripMs === null ? '' : `, round trip ${formatMs(link.roundTripMs)}`;
   return [
     `VM "${vm}" to host "${destination}", looked at for ${formatMs(measuredMs)}:`,
@@ -97,6 +98,7 @@ function guestLines({ vm, destination, guest, link, measuredMs }: MovePlan): str
         ['to send', `${formatBytes(contentBytes)}, packed to ${Math.round(packedShare * 100)} %`],
         ['writes', writes],
         ['link', `${way}${roundTrip}`],
+        ['idle', `${percent(idle.source)} of the processors here${there}`],
       ].map(([what = '', text = '']) => [`  ${what}`, text]),
       'll',
     ).slice(1),
