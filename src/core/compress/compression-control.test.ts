@@ -52,7 +52,7 @@ function run(control: CompressionControl, lane: Lane, spans: number, from = 0) {
     const each = batchMs(lane, level);
     const batches = Math.max(2, Math.round(100 / each));
     const packedBytes = BATCH * (1 - lane.savings[level]!);
-    const packMs = lane.crowd * lane.costMs[level]!;
+    const packMs = lane.costMs[level]!;
     for (let batch = 0; batch < batches; batch++) control.packed(BATCH, packedBytes, packMs);
     const busyMs = batches * sourceMs(lane, level);
     result.nowMs += batches * each;
@@ -60,6 +60,7 @@ function run(control: CompressionControl, lane: Lane, spans: number, from = 0) {
       nowMs: result.nowMs,
       spanMs: batches * each,
       busyMs,
+      cpuMs: busyMs / lane.crowd,
       blockedMs: isLinkSlowest(lane, level) ? batches * each - busyMs : 0,
       hostIdle: lane.crowd > 1 ? 0 : 0.5,
       destinationBusyMs: batches * destinationMs(lane, level),

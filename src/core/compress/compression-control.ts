@@ -6,7 +6,9 @@
  *
  *     time(level) = max(source: other work + cost(level), link: bytes(level) / rate, destination)  + a little for cost and bytes
  *
- * Other work and the destination's grow with the bytes, which are encrypted and go through both kernels.
+ * Other work and the destination's grow with the bytes, which are encrypted and go through both kernels. What a level costs
+ * is measured in processor time, because a thread that waits for a processor in the middle of a batch says nothing of it; how much
+ * longer everything takes on a busy host is measured apart.
  *
  * Costs and sizes of levels not in force are estimated from those of the level in force. The rate of the link is known only
  * when the lane waited for it. When it did not, the link is taken to be faster than what was seen, so that a lighter
@@ -26,8 +28,10 @@ import { compressionLevels, LZ } from './levels.ts';
 export type LaneSpan = {
   readonly nowMs: number;
   readonly spanMs: number;
-  /** Of `spanMs`, the source lane at work. */
+  /** Of `spanMs`, the source lane at work, or waiting for a processor to work on. */
   readonly busyMs: number;
+  /** Processor time that the source lane's thread took. */
+  readonly cpuMs: number;
   /** Of `spanMs`, the source lane had something to send, and its connection took nothing. */
   readonly blockedMs: number;
   /** Of the host's processor time, the share that nobody used: 0 to 1. */
@@ -85,6 +89,8 @@ const WEIGHT = 0.3;
 const TRIAL_BATCHES = 12;
 /** A level not tried yet may cost this much less than the table says. */
 const HOPE = 0.8;
+/** Work that takes longer than so many times its processor time was held up by something else. */
+const CROWD_MAX = 4;
 /** Below this share of the span's bytes, compression decides nothing. */
 const SHARE_MIN = 0.05;
 
@@ -98,6 +104,8 @@ export class CompressionControl {
   #trialBatches = 0;
   /** Of level LZ and the content of late: milliseconds per byte, share of the bytes saved. */
   #costPerByte: number | null = null;
+  /** How much longer the lane's work takes than the processor time it needs. */
+  #crowd = 1;
   #saving = 0.5;
   #linkMsPerByte: number | null = null;
   #isMeasured = false;
@@ -129,7 +137,7 @@ export class CompressionControl {
     return this.#level;
   }
 
-  /** A batch whose content can be compressed was packed at the level in force. */
+  /** A batch whose content can be compressed was packed at the level in force, in so much processor time. */
   packed(rawBytes: number, packedBytes: number, ms: number): void {
     this.#rawBytes += rawBytes;
     this.#packedBytes += packedBytes;
@@ -162,16 +170,18 @@ export class CompressionControl {
     this.#packMs = 0;
     this.#learnLink(span, raw);
     if (this.#costPerByte === null || raw === 0 || packed < SHARE_MIN * span.wireBytes) return;
-    const otherMs = Math.max(0, span.busyMs - packMs);
+    this.#crowd += WEIGHT * (Math.min(CROWD_MAX, Math.max(1, span.busyMs / Math.max(1, span.cpuMs))) - this.#crowd);
+    const crowd = this.#crowd;
+    const otherMs = crowd * Math.max(0, span.cpuMs - packMs);
     const otherBytes = Math.max(0, span.wireBytes - packed);
     const costWeight = COST_WEIGHT + CROWDED_COST * Math.max(0, 1 - span.hostIdle / CROWDED_BELOW);
     const linkMsPerByte = this.#linkEstimate(span);
     const timeOf = (level: number): number => {
-      const costMs = raw * this.#costPerByte! * this.#costs[level]! * (this.#tried[level] === true ? 1 : HOPE);
+      const costMs = crowd * raw * this.#costPerByte! * this.#costs[level]! * (this.#tried[level] === true ? 1 : HOPE);
       const saving = Math.min(0.999, this.#saving * this.#savings[level]!);
       const wireBytes = raw * (1 - saving);
       const linkMs = (wireBytes + otherBytes) * linkMsPerByte;
-      const moreMs = (wireBytes - packed) * this.#costPerByte! * WIRE_COST;
+      const moreMs = crowd * (wireBytes - packed) * this.#costPerByte! * WIRE_COST;
       const slowestMs = Math.max(otherMs + costMs + moreMs, linkMs, span.destinationBusyMs + moreMs);
       return slowestMs * (1 + BYTES_WEIGHT * (1 - saving)) + costWeight * costMs;
     };

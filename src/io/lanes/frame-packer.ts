@@ -10,6 +10,7 @@ import { CompressionControl, type KnownLink } from '../../core/compress/compress
 import { compressionLevels, LZ, STORE } from '../../core/compress/levels.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
 import type { SourceLaneInit } from './lane-protocol.ts';
+import { threadCpuMs } from './thread-cpu.ts';
 
 /** Compressed output must save 5 %, or the pages go out as they are: the destination then need not decompress. */
 const PAYS_BELOW = 0.95;
@@ -58,12 +59,12 @@ export class FramePacker {
   pack(buffer: Buffer, at: number, rawBytes: number): number {
     const level = this.control?.level ?? this.#fixedLevel;
     if (rawBytes < BYTES_MIN || (this.control === null && level === STORE)) return 0;
-    const startMs = performance.now();
+    const startMs = threadCpuMs();
     if (rawBytes >= SAMPLED_BYTES_MIN && this.#looksRandom(buffer, at, rawBytes)) {
       if (!this.#samplePays(buffer, at, rawBytes)) return 0;
     }
     if (level === STORE) {
-      this.control?.packed(rawBytes, rawBytes, performance.now() - startMs);
+      this.control?.packed(rawBytes, rawBytes, threadCpuMs() - startMs);
       return 0;
     }
     const packed = zstdCompressSync(buffer.subarray(at, at + rawBytes), zstdOptions(rawBytes, level));
@@ -71,7 +72,7 @@ export class FramePacker {
     const pays = length < rawBytes * PAYS_BELOW;
     if (pays) packed.copy(buffer, at);
     free(packed);
-    this.control?.packed(rawBytes, pays ? length : rawBytes, performance.now() - startMs);
+    this.control?.packed(rawBytes, pays ? length : rawBytes, threadCpuMs() - startMs);
     return pays ? length : 0;
   }
 

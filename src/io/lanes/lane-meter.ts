@@ -8,6 +8,7 @@ import { performance } from 'node:perf_hooks';
 import type { CompressionControl } from '../../core/compress/compression-control.ts';
 import type { LinkMemory } from './link-memory.ts';
 import { HostIdle } from './host-idle.ts';
+import { threadCpuMs } from './thread-cpu.ts';
 
 const SPAN_MS = 100;
 const SPAN_BATCHES = 4;
@@ -17,6 +18,7 @@ export class LaneMeter {
   readonly #memory: LinkMemory;
   #startMs = performance.now();
   #busyMs = 0;
+  #cpuBeforeMs = threadCpuMs();
   readonly #hostIdle = new HostIdle();
   #unemployedMs = 0;
   #unemployedSinceMs: number | null = this.#startMs;
@@ -77,9 +79,11 @@ export class LaneMeter {
 
   #endSpan(nowMs: number): void {
     const spanMs = nowMs - this.#startMs - this.#unemployedMs;
+    const cpuMs = threadCpuMs();
     this.#control.spanEnded({
       nowMs,
       spanMs,
+      cpuMs: cpuMs - this.#cpuBeforeMs,
       busyMs: Math.min(spanMs, this.#busyMs),
       blockedMs: Math.min(spanMs, this.#blockedMs),
       hostIdle: this.#hostIdle.take(),
@@ -89,6 +93,7 @@ export class LaneMeter {
     });
     if (this.#control.link !== null) this.#memory.write(this.#control.link, Date.now());
     this.#startMs = nowMs;
+    this.#cpuBeforeMs = cpuMs;
     this.#busyMs = 0;
     this.#blockedMs = 0;
     this.#unemployedMs = 0;

@@ -116,16 +116,15 @@ class Trial {
     const pages = batch.length / PAGE;
     const { bytes, ms } = this.packAt(this.level, batch);
     const { placedMsPerPage, hostIdle, laneShare } = this.#conditions;
-    const packMs = ms / laneShare;
-    const busyMs = packMs + this.#carriedMs(pages, bytes);
+    const busyMs = ms / laneShare + this.#carriedMs(pages, bytes);
     const destinationBusyMs = pages * placedMsPerPage;
     const linkMs = bytes * this.#msPerByte;
     const spanMs = Math.max(busyMs, linkMs, destinationBusyMs);
     this.#nowMs += spanMs;
     const blockedMs = spanMs === linkMs ? spanMs - busyMs : 0;
-    this.#control?.packed(batch.length, bytes, packMs);
+    this.#control?.packed(batch.length, bytes, ms);
     this.#control?.spanEnded({
-      ...{ nowMs: this.#nowMs, spanMs, busyMs, blockedMs, hostIdle, destinationBusyMs },
+      ...{ nowMs: this.#nowMs, spanMs, busyMs, cpuMs: busyMs * laneShare, blockedMs, hostIdle, destinationBusyMs },
       ...{ wireBytes: bytes, ackedBytes: bytes },
     });
     return { bytes, ms };
