@@ -29,3 +29,8 @@ assert(EVENT_CHARS_MAX > ROUNDS_MAX * 128, 'the longest report fits into one eve
 export const PLAN_MS_MIN = 200;
 export const PLAN_MS_MAX = 60_000;
 export const PLAN_MS_DEFAULT = 3_000;
+
+/** An autopilot that has gone leaves its hosts free after this time at the latest. */
+export const LEASE_MS_MAX = 600_000;
+export const LOG_ROWS_DEFAULT = 50;
+export const LOG_ROWS_MAX = 1000;

@@ -5,6 +5,7 @@
  * A path parameter is written `{name}` as in OpenAPI.
  */
 import type { z } from 'zod';
+import { autopilotRoutes } from './autopilot-routes.ts';
 import * as shape from './schemas.ts';
 
 export type Route = {
@@ -156,6 +157,7 @@ export const routes = {
     response: shape.historySchema,
     status: 200,
   },
+  ...autopilotRoutes,
   openapi: {
     method: 'GET',
     path: '/openapi.json',
