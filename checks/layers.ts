@@ -29,7 +29,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'io/journal': ['core/base', 'core/bytes', 'core/model', 'io/log'],
   'io/hoststat': ['core/base', 'core/model', 'io/log'],
   'app/ferry': [...core, 'core/predict', 'core/machine', ...io],
-  'app/client': ['core/base', 'core/model', 'core/api'],
+  'app/client': ['core/base', 'core/model', 'core/api', 'io/link'],
   'app/autopilot': ['core/base', 'core/model', 'core/policy', 'core/api', 'io/log', 'app/client'],
   'app/agent': [...core, 'core/machine', 'core/policy', 'core/api', ...io, 'app/ferry', 'app/client', 'app/autopilot'],
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],

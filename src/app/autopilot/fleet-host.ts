@@ -5,6 +5,7 @@
  */
 import type { RequestOf, ResponseOf, RouteName } from '../../core/api/routes.ts';
 import type { CallOptions } from '../client/agent-client.ts';
+import { CALL_MS_MAX } from './limits.ts';
 
 export type CallName = Exclude<RouteName, 'migrationEvents' | 'openapi'>;
 
@@ -17,3 +18,13 @@ export type FleetHost = {
     options?: CallOptions,
   ): Promise<ResponseOf<Name>>;
 };
+
+/** For what is answered at once, or is worth nothing. Throws AppError. */
+export async function quickCall<Name extends CallName>(
+  host: FleetHost,
+  name: Name,
+  request: RequestOf<Name>,
+): Promise<ResponseOf<Name>> {
+  // The signal also ends the waiting for a connection.
+  return await host.call(name, request, { timeoutMs: CALL_MS_MAX, signal: AbortSignal.timeout(CALL_MS_MAX) });
+}

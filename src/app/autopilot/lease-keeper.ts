@@ -14,8 +14,8 @@
 import { randomUUID } from 'node:crypto';
 import { describeError } from '../../core/base/errors.ts';
 import type { LeaseAnswer } from '../../core/model/autopilot.ts';
+import { quickCall } from './fleet-host.ts';
 import type { FleetHost } from './fleet-host.ts';
-import { CALL_MS_MAX } from './limits.ts';
 
 export type HostLeaseView = {
   /** What it said last; null: it has not answered. */
@@ -106,7 +106,7 @@ export class LeaseKeeper {
     // What is given back is not relied on while the answer is on its way.
     if (ttlMs === 0) this.#views.set(host.name, { ...before, heldUntilMs: -Infinity });
     try {
-      const answer = await host.call('autopilotLease', { body: { id: this.id, ttlMs } }, { timeoutMs: CALL_MS_MAX });
+      const answer = await quickCall(host, 'autopilotLease', { body: { id: this.id, ttlMs } });
       this.#views.set(host.name, {
         answer,
         heldUntilMs: answer.granted && ttlMs > 0 ? atMs + ttlMs : -Infinity,

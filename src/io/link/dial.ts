@@ -1,6 +1,6 @@
 /**
- * Opens a control connection to another host: TCP, TLS 1.3 with certificates on both sides, the peer's name, the hello.
- * Whatever goes wrong on the way becomes one LinkError that says what and what to do.
+ * Opens a connection to another host: TCP, TLS 1.3 with certificates on both sides, the peer's name; for a control connection
+ * the hello as well. Whatever goes wrong on the way becomes one LinkError that says what and what to do.
  */
 import { connect, type TLSSocket } from 'node:tls';
 import { CONTROL_ALPN } from '../../core/wire/control-messages.ts';
@@ -34,7 +34,7 @@ export type DialOptions = {
 export async function dialControl(options: DialOptions): Promise<ControlConnection> {
   const { peerName, tls, timeoutMs, signal } = options;
   const deadlineMs = performance.now() + timeoutMs;
-  const socket = await handshake(options);
+  const socket = await dialTls(options, CONTROL_ALPN);
   const connection = new ControlConnection(socket, peerName);
   try {
     if (socket.alpnProtocol !== CONTROL_ALPN) throw notAnAgent(options, null);
@@ -54,12 +54,15 @@ export async function dialControl(options: DialOptions): Promise<ControlConnecti
   }
 }
 
-/** TCP and TLS up to a verified peer. The socket has no listeners of ours when this is done. */
-function handshake(options: DialOptions): Promise<TLSSocket> {
-  const { host, port, peerName, tls, timeoutMs, signal } = options;
+/**
+ * TCP and TLS up to a verified peer, for the protocol `alpn`. The socket has no listeners of ours when this is done.
+ * Throws LinkError: LINK_REFUSED, LINK_UNREACHABLE, LINK_TIMEOUT, LINK_CERTIFICATE, LINK_PROTOCOL, LINK_LOST, LINK_CANCELLED.
+ */
+export function dialTls(options: DialOptions, alpn: string): Promise<TLSSocket> {
+  const { timeoutMs, signal } = options;
   return new Promise((resolve, reject) => {
     if (signal?.aborted === true) throw cancelled(options);
-    const socket = connectTls(options, { host, port, peerName, tls });
+    const socket = connectTls(options, alpn);
     let tcp = false;
     const settle = (): void => {
       clearTimeout(timer);
@@ -88,8 +91,8 @@ function handshake(options: DialOptions): Promise<TLSSocket> {
   });
 }
 
-function connectTls(options: DialOptions, peer: Pick<DialOptions, 'host' | 'port' | 'peerName' | 'tls'>): TLSSocket {
-  const { host, port, peerName, tls } = peer;
+function connectTls(options: DialOptions, alpn: string): TLSSocket {
+  const { host, port, peerName, tls } = options;
   try {
     return connect({
       host,
@@ -99,7 +102,7 @@ function connectTls(options: DialOptions, peer: Pick<DialOptions, 'host' | 'port
       cert: tls.certPem,
       key: tls.keyPem,
       minVersion: 'TLSv1.3',
-      ALPNProtocols: [CONTROL_ALPN],
+      ALPNProtocols: [alpn],
       // Runs only for certificates that our authority signed; replaces the check against the address.
       checkServerIdentity: (_name, certificate) => {
         try {
