@@ -49,6 +49,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'app/cli': [
     'core/base',
     'core/model',
+    'core/policy',
     'core/api',
     'io/link',
     'io/qemu',

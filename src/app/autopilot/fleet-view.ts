@@ -23,6 +23,9 @@ export type HostReport = {
 };
 
 
+/** Destinations by VM. */
+export type Ordered = ReadonlyMap<string, string>;
+
 type Averages = { atMs: number; guest: number; overhead: number };
 type Told = { readonly telemetry: HostTelemetry; readonly atMs: number };
 type Seen = { readonly host: string; readonly vm: VmTelemetry };
@@ -50,14 +53,18 @@ export class FleetView {
     return this.#told.get(host)?.telemetry ?? null;
   }
 
-  /** The fleet of now, with the VMs of hosts that take part. */
-  fleet(reports: readonly HostReport[], nowMs: number): Fleet {
+  /** The fleet of now, with the VMs of hosts that take part. `ordered`: moves under way, which hosts may not show yet. */
+  fleet(reports: readonly HostReport[], ordered: Ordered, nowMs: number): Fleet {
     const parts = reports.filter(({ name }) => this.#told.has(name));
     const seen = parts
       .filter(({ state }) => state !== HostState.Silent)
       .flatMap(({ name }) => this.#told.get(name)!.telemetry.vms.filter(isPresent).map((vm) => ({ host: name, vm })));
     const keepers = new Set(reports.filter(({ keepsVms }) => keepsVms).map(({ name }) => name));
-    const places = placesOf(seen);
+    const names = new Set(reports.map(({ name }) => name));
+    const places = placesOf(seen, (name, host) => {
+      const to = ordered.get(name);
+      return to === undefined || to === host || !names.has(to) ? null : to;
+    });
     const fleet = new Fleet({
       atMs: nowMs,
       hosts: reports.map((report) => this.#hostFigures(report, nowMs)),
@@ -125,20 +132,20 @@ type Place = {
 };
 
 /** Where each VM is, and where it is going. */
-function placesOf(seen: readonly Seen[]): Place[] {
-  const byName = new Map<string, Seen[]>();
-  for (const each of seen) byName.set(each.vm.name, [...(byName.get(each.vm.name) ?? []), each]);
-  return [...byName.values()].flatMap(placesOfName);
+function placesOf(seen: readonly Seen[], orderedTo: OrderedTo): Place[] {
+  return [...Map.groupBy(seen, ({ vm }) => vm.name).values()].flatMap((each) => placesOfName(each, orderedTo));
 }
 
-function placesOfName(seen: readonly Seen[]): Place[] {
+type OrderedTo = (name: string, host: string) => string | null;
+
+function placesOfName(seen: readonly Seen[], orderedTo: OrderedTo): Place[] {
   const [incoming, there] = [true, false].map((is) => seen.filter(({ vm }) => (vm.state === 'incoming') === is)) as [
     Seen[],
     Seen[],
   ];
   const only = there[0];
   if (only !== undefined && there.length === 1) {
-    const to = incoming[0]?.host ?? null;
+    const to = incoming[0]?.host ?? orderedTo(only.vm.name, only.host);
     return [{ name: only.vm.name, at: only, to, isBusy: to === null && isTaken(only.vm) }];
   }
   // Its source is not in sight: it counts where it will be.

@@ -18,7 +18,7 @@ import { quickCall } from './fleet-host.ts';
 import type { FleetHost } from './fleet-host.ts';
 
 export type HostLeaseView = {
-  /** What it said last; null: it has not answered. */
+  /** What it said last; null: it does not answer, and nothing is held. */
   readonly answer: LeaseAnswer | null;
   readonly heldUntilMs: number;
   readonly problem: string | null;
@@ -115,7 +115,8 @@ export class LeaseKeeper {
     } catch (error) {
       // What was held is held until its time is over: the host may have heard nothing of this.
       const heldUntilMs = ttlMs === 0 ? -Infinity : before.heldUntilMs;
-      this.#views.set(host.name, { answer: null, heldUntilMs, problem: describeError(error) });
+      const answer = heldUntilMs > this.#clockMs() ? before.answer : null;
+      this.#views.set(host.name, { answer, heldUntilMs, problem: describeError(error) });
     }
   }
 }

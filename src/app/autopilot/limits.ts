@@ -19,7 +19,11 @@ export const PLANS_PER_HOST = 12;
 export const PLAN_FRESH_MS = 5 * 60_000;
 /** A VM that could not be looked at is not tried again at once. */
 export const PLAN_RETRY_MS = 60_000;
-export const PLANS_KEPT_MAX = 10_000;
+/** VMs of which predictions are kept; the oldest are forgotten first. */
+export const VMS_LOOKED_AT_MAX = 10_000;
+
+/** From the end of a look until every host has sampled its VMs again (once a second). */
+export const LOOK_SETTLE_MS = 1_500;
 
 /** Moves are looked at this often while they are under way. */
 export const FOLLOW_MS = 500;

@@ -21,7 +21,7 @@ export const autopilotRoutes = {
     method: 'POST',
     path: '/autopilot/plans',
     audience: 'peers',
-    summary: 'Predicts the move of a VM of this host, for the autopilot that has its lease',
+    summary: 'Predicts the move of a VM of this host, for an autopilot that it obeys',
     body: shape.planOrderSchema,
     response: movePlanSchema,
     status: 200,

@@ -26,7 +26,8 @@ export const leaseAnswerSchema = z.object({
 
 export const moveOrderSchema = z.strictObject({ lease: leaseIdSchema, vm: vmNameSchema, destination: hostNameSchema });
 export const planOrderSchema = z.strictObject({
-  ...moveOrderSchema.shape,
+  vm: vmNameSchema,
+  destination: hostNameSchema,
   measureMs: z.int().min(PLAN_MS_MIN).max(PLAN_MS_MAX).default(PLAN_MS_DEFAULT),
 });
 export const moveParamsSchema = z.strictObject({ id: migrationIdSchema });

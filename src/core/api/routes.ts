@@ -8,6 +8,9 @@ import type { z } from 'zod';
 import { autopilotRoutes } from './autopilot-routes.ts';
 import * as shape from './schemas.ts';
 
+/** Who asks: a host, by the name in its certificate; null for somebody at the unix socket of the agent. */
+export type Caller = { readonly peer: string | null };
+
 export type Route = {
   readonly method: 'GET' | 'POST';
   readonly path: string;

@@ -45,8 +45,8 @@ export type LoggedMove = {
   readonly error: string | null;
 };
 
-export const logKinds = ['state', 'stay', 'move'] as const;
-/** state: the autopilot or a drain began, ended, or changed. stay: nothing moves from a host. move: a VM goes. */
+export const logKinds = ['state', 'stay', 'move', 'ended'] as const;
+/** state: the autopilot or a drain began, ended, or changed. stay: nothing moves from a host. move: a VM goes. ended: it went, or not. */
 export type LogKind = (typeof logKinds)[number];
 
 export type AutopilotLogEntry = {
