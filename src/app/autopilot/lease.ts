@@ -23,8 +23,12 @@ export class HostLease {
   ask({ holder, id, ttlMs }: LeaseAsk): LeaseState {
     const held = this.#current();
     if (held !== null && held.holder !== holder) return this.#state(false);
-    if (ttlMs > 0) this.#held = { holder, id, untilMs: this.#clockMs() + ttlMs };
-    else if (held?.id === id) this.#held = null;
+    const isMine = held?.id === id;
+    if (ttlMs > 0) {
+      // Never shorter than what was promised before: that answer may be all that the holder has heard.
+      const untilMs = Math.max(this.#clockMs() + ttlMs, isMine ? held.untilMs : -Infinity);
+      this.#held = { holder, id, untilMs };
+    } else if (isMine) this.#held = null;
     return this.#state(ttlMs > 0);
   }
 
