@@ -30,8 +30,12 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'io/hoststat': ['core/base', 'core/model', 'io/log'],
   'app/ferry': [...core, 'core/predict', 'core/machine', ...io],
   'app/client': ['core/base', 'core/model', 'core/api', 'io/link'],
+  'app/telemetry': ['core/base', 'core/model', 'core/api', ...io, 'app/ferry', 'app/client'],
   'app/autopilot': ['core/base', 'core/model', 'core/policy', 'core/api', 'io/log', 'app/client'],
-  'app/agent': [...core, 'core/machine', 'core/policy', 'core/api', ...io, 'app/ferry', 'app/client', 'app/autopilot'],
+  'app/agent': [
+    ...[...core, 'core/machine', 'core/policy', 'core/api', ...io],
+    ...['app/ferry', 'app/client', 'app/telemetry', 'app/autopilot'],
+  ],
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],
   'app/load': ['core/base', 'app/lab'],
   // Of what lies outside of src it may use one file: the recipes of guests.
@@ -83,6 +87,7 @@ export const packages: Readonly<Record<string, readonly string[]>> = {
   '@peculiar/x509': ['io/link'],
   echarts: ['app/bench'],
   'xxhash-wasm': ['io/lanes'],
+  'prom-client': ['app/telemetry'],
 };
 
 export function mayImport(from: string, to: string): boolean {

@@ -308,3 +308,24 @@ test('a plan claims its VM while it looks at it, and gives it back whatever come
   await assert.rejects(client.call('plan', { body: { ...body, measureMs: 1 } }), refusedWith('INVALID_REQUEST'));
   await client.call('stopVm', { params: { name: 'web' }, body: { force: true } });
 });
+
+test('telemetry: a look, its history, and a page for Prometheus', async () => {
+  const telemetry = await client.call('telemetry', {});
+  assert.equal(telemetry.host, 'host-a');
+  assert.equal(telemetry.memory.totalBytes, 4 * 1024 ** 3, 'what the configuration offers');
+  assert.deepEqual(
+    telemetry.peers.map(({ name, reachable }) => [name, reachable]),
+    [['host-b', false]],
+  );
+  const { points } = await client.call('telemetryHistory', { query: { minutes: 1 } });
+  assert.ok(points.length >= 1);
+  await assert.rejects(client.call('telemetryHistory', { query: { minutes: 0 } }), refusedWith('INVALID_REQUEST'));
+  const page = await unixTransport(at.config.socket).request({
+    ...{ method: 'GET', path: '/metrics', body: null, timeoutMs: 1000, signal: undefined },
+  });
+  assert.equal(page.status, 200);
+  let text = '';
+  for await (const chunk of page.body) text += Buffer.from(chunk).toString();
+  assert.match(text, /^vmferry_build_info\{version="0\.0\.0"\} 1$/m);
+  assert.match(text, /^vmferry_migrations_total\{outcome="completed"\} \d+$/m);
+});

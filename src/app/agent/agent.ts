@@ -10,9 +10,12 @@ import { createConnection } from 'node:net';
 import type { Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { MigrationReport } from '../../core/model/migration.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { cpuCount, hostMemory } from '../../io/hoststat/host-stat.ts';
 import type { FerryHost, Peer, TlsIdentity } from '../ferry/ports.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
+import { startTelemetry } from './agent-telemetry.ts';
 import type { AgentConfig } from './config.ts';
 import { AgentError } from './errors.ts';
 import { Host } from './ferry-host.ts';
@@ -88,11 +91,17 @@ async function assemble(config: AgentConfig, parts: AgentParts, frame: Frame): P
   const admission = { host: config.name, qemu, qemuImg: config.qemu.img, accelerator: config.accelerator };
   const host = hostOf(config, parts.tls, { vms, reservations, admission, history, log });
   const peers = Object.keys(config.peers);
-  const migrations = new Migrations({ host, peers, vms, history, ferry: parts.ferry, log });
+  let telemetry: Telemetry | null = null;
+  const onEnded = (report: MigrationReport): void => telemetry?.migrationEnded(report);
+  const migrations = new Migrations({ host, peers, vms, history, ferry: parts.ferry, log, onEnded });
   const service = parts.peerService(host);
   open.push(() => atMost(SHUTDOWN_MS_MAX, service.close()));
   await service.recover();
   migrations.takeUp();
+  const linkOf = (peer: string): number | null => parts.ferry.linkBytesPerS(peer);
+  const started = await startTelemetry(config, { ...parts, vms, migrations, linkOf });
+  open.push(() => started.close());
+  telemetry = started.telemetry;
   const handlers = createHandlers({
     host: config.name,
     version: parts.version,
@@ -102,6 +111,7 @@ async function assemble(config: AgentConfig, parts: AgentParts, frame: Frame): P
     reservations,
     admission,
     history,
+    telemetry,
   });
   await listen(config, { handlers, service, open, log });
   // Booting a test guest takes seconds: found out now, not while a migration waits for it.

@@ -56,3 +56,15 @@ test('a file that is not there or not YAML is an error with its name', () => {
   assert.throws(() => parseConfig('a: [', 'x.yaml'), { code: 'CONFIG_INVALID', message: /x\.yaml is not YAML/ });
   assert.throws(() => parseConfig('', 'x.yaml'), { code: 'CONFIG_INVALID' });
 });
+
+test('processors may be a part of the machine, and an address for metrics is whole or not there', () => {
+  assert.equal(parse({}).metrics, undefined);
+  assert.equal(parse({ capacity: { cores: 1.5 } }).capacity.cores, 1.5);
+  assert.deepEqual(parse({ metrics: { address: '127.0.0.1', port: 9464 } }).metrics, {
+    address: '127.0.0.1',
+    port: 9464,
+  });
+  for (const cores of [0, -1, '2']) assert.match(issuesOf({ capacity: { cores } }).join(), /^capacity\.cores: /);
+  assert.match(issuesOf({ metrics: { port: 9464 } }).join(), /^metrics\.address: is missing/);
+  assert.match(issuesOf({ metrics: { address: '::1', port: 0 } }).join(), /^metrics\.port: /);
+});

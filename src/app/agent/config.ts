@@ -25,6 +25,8 @@ const bytes = z.union([z.string(), z.number()]).transform((value, context) => {
     return z.NEVER;
   }
 });
+/** Processors that a host owns of its machine, which others use, too. */
+const cores = z.number().min(0.01).max(4096);
 const portRange = z.string().transform((text, context) => {
   const match = /^\s*(\d{1,5})\s*-\s*(\d{1,5})\s*$/.exec(text);
   const first = Number(match?.[1]);
@@ -49,7 +51,11 @@ const configSchema = z
     peers: z.record(hostNameSchema, z.strictObject({ host: address, port: port.default(7443) })).default({}),
     qemu: z.strictObject({ binary: path.default('qemu-system-x86_64'), img: path.default('qemu-img') }).prefault({}),
     /** What this host offers to guests; what is not given is taken from the machine. */
-    capacity: z.strictObject({ memory: bytes.optional(), vcpus: z.int().min(1).optional() }).prefault({}),
+    capacity: z
+      .strictObject({ memory: bytes.optional(), vcpus: z.int().min(1).optional(), cores: cores.optional() })
+      .prefault({}),
+    /** Where figures for Prometheus are served besides the unix socket; nobody is asked who he is there. */
+    metrics: z.strictObject({ address, port }).optional(),
     accelerator: z.enum(['auto', 'kvm', 'tcg']).default('auto'),
     log: z.strictObject({ level: z.enum(logLevels).default('info'), file: path.optional() }).prefault({}),
   })

@@ -9,6 +9,7 @@ import type { Handlers } from './http-server.ts';
 import type { Migrations } from './migrations.ts';
 import type { Reservations } from './reservations.ts';
 import type { Vms } from './vms.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
 
 export type HandlerParts = {
   readonly host: string;
@@ -19,6 +20,7 @@ export type HandlerParts = {
   readonly reservations: Reservations;
   readonly admission: AdmissionParts;
   readonly history: History;
+  readonly telemetry: Telemetry;
 };
 
 export function createHandlers(parts: HandlerParts): Handlers {
@@ -26,6 +28,8 @@ export function createHandlers(parts: HandlerParts): Handlers {
   return {
     health: async () => await Promise.resolve({ status: 'ok', name: parts.host }),
     host: async () => await hostView(parts),
+    telemetry: async () => await parts.telemetry.latest(),
+    telemetryHistory: async ({ query }) => await Promise.resolve(parts.telemetry.history(query.vm, query.minutes)),
     listVms: async () => ({ vms: await vms.list() }),
     showVm: async ({ params }) => await vms.show(params.name),
     startVm: async ({ body }) => {
@@ -58,6 +62,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
       return await Promise.resolve({ id: params.id, word: body.word });
     },
     history: async ({ query }) => await Promise.resolve({ reports: history.list(query) }),
+    metrics: parts.telemetry.page,
     openapi: async () => await Promise.resolve(openapiDocument(parts.version)),
   };
 }

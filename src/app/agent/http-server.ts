@@ -29,6 +29,8 @@ export type Handlers = {
     signal: AbortSignal,
   ) => AsyncGenerator<MigrationEvent>;
   readonly openapi: () => Promise<object>;
+  /** What Prometheus is shown: no JSON, hence beside the route table. */
+  readonly metrics: { readonly contentType: string; readonly text: () => Promise<string> };
 };
 
 /** Views and reports are read-only in our types, schemas infer writable ones. */
@@ -78,6 +80,10 @@ export async function createHttpApi(audience: Route['audience'], handlers: Handl
         }
       },
     });
+  }
+  if (audience === 'local') {
+    const { contentType, text } = handlers.metrics;
+    app.get('/metrics', async (_request, reply) => await reply.header('content-type', contentType).send(await text()));
   }
   await app.ready();
   return {

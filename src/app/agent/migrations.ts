@@ -11,7 +11,7 @@ import type { MigrationEvent } from '../../core/api/events.ts';
 import type { MigrationState, PlanRequest, ResolveWord, StartMigrationRequest } from '../../core/api/schemas.ts';
 import { AppError, describeError } from '../../core/base/errors.ts';
 import { defaultLanes } from '../../core/model/migration.ts';
-import type { MigrationView } from '../../core/model/migration.ts';
+import type { MigrationReport, MigrationView } from '../../core/model/migration.ts';
 import type { MovePlan, PlanWish } from '../../core/model/plan.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
@@ -32,6 +32,8 @@ export type FerryPort = {
   recovered(): readonly RunningMigration[];
   /** Migrations to here whose guest still needs the other host, or lost it: for people. */
   arrivals(): readonly MigrationView[];
+  /** Rate of the link to a host, as last measured, bytes per second; null: never measured. */
+  linkBytesPerS(peer: string): number | null;
   /** A person's word about a migration in doubt, on either side of it. Throws FerryError when there is no such one. */
   resolve(migrationId: string, word: ResolveWord): void;
 };
@@ -44,6 +46,8 @@ export type MigrationsParts = {
   readonly history: History;
   readonly ferry: FerryPort;
   readonly log: Logger;
+  /** For those who count: every migration from this host that has ended. */
+  readonly onEnded: (report: MigrationReport) => void;
 };
 
 export class Migrations {
@@ -179,6 +183,7 @@ export class Migrations {
     } catch (error) {
       log.error('migration.failed', `The report of migration ${report.id} could not be kept`, { ...facts, error });
     }
+    this.#parts.onEnded(report);
     // Nobody may touch a machine in doubt: the other host may own the guest. A person's word frees it.
     if (report.guest !== 'in doubt') vms.release(vm, migration.id);
     this.#running.delete(migration.id);

@@ -41,6 +41,7 @@ export async function runAgent(configFile: string): Promise<void> {
       plan: async (_host, request, wish, signal) => await ferryOf(service).plan(request, wish, signal),
       recovered: () => ferryOf(service).recovered,
       arrivals: () => ferryOf(service).arrivals(),
+      linkBytesPerS: (peer) => ferryOf(service).linkBytesPerS(peer),
       resolve: (migrationId, word) => ferryOf(service).resolve(migrationId, word),
     },
     peerService: (host) => (service = new FerryService(config, host, log, version)),

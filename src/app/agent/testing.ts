@@ -138,6 +138,10 @@ export class FakeFerry implements FerryPort {
     return this.arriving;
   }
 
+  linkBytesPerS(): number | null {
+    return null;
+  }
+
   resolve(migrationId: string, word: string): void {
     this.resolved.push(`${migrationId} ${word}`);
   }

@@ -18,6 +18,7 @@ import { VMS_MAX } from './limits.ts';
 import type { GuestState, MonitorPlace, QemuInspection, QemuPort } from './qemu-port.ts';
 import type { Amounts } from './reservations.ts';
 import type { VmFolders, VmProcess } from './vm-record.ts';
+import type { SampledVm } from '../telemetry/sampled-vm.ts';
 
 type Entry = {
   readonly spec: VmSpec;
@@ -237,6 +238,13 @@ export class Vms {
       return name;
     }
     return null;
+  }
+
+  /** Every machine as it is known now, without asking its QEMU. */
+  snapshot(): SampledVm[] {
+    return [...this.#entries].map(([name, entry]) => ({
+      ...{ name, state: stateOf(entry), spec: entry.spec, migration: entry.migration, process: entry.process },
+    }));
   }
 
   /** Looks which QEMUs have ended by themselves. */

@@ -2,6 +2,7 @@
 import { AgentClient } from '../client/agent-client.ts';
 import { unixTransport } from '../client/unix-transport.ts';
 import type { Screen } from './live-display.ts';
+import { openTerminal, type Terminal } from './terminal.ts';
 
 export const defaultSocket = '/run/vmferry/agent.sock';
 
@@ -12,6 +13,8 @@ export type Console = {
   readonly remark: (text: string) => void;
   /** Progress in place, on standard error. */
   readonly screen: Screen;
+  /** The terminal for a command that draws on all of it; null where input or output is none. */
+  readonly openTerminal: () => Terminal | null;
   readonly connect: (socketPath: string) => AgentClient;
   /** Calls `listener` at each Ctrl-C instead of ending the program. Returns what ends that. */
   readonly onInterrupt: (listener: () => void) => () => void;
@@ -28,6 +31,7 @@ export function realConsole(): Console {
       width: () => (process.stderr.isTTY ? process.stderr.columns : null),
       nowMs: () => performance.now(),
     },
+    openTerminal,
     connect: (socketPath) => new AgentClient(unixTransport(socketPath)),
     onInterrupt: (listener) => {
       process.on('SIGINT', listener);

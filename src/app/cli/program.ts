@@ -13,6 +13,7 @@ import { plan } from './commands/plan.ts';
 import type { PlanOptions } from './commands/plan.ts';
 import { cancelMigration, resolveMigration, showHistory, showMigration, showStatus } from './commands/status.ts';
 import type { ShowOptions, HistoryOptions } from './commands/status.ts';
+import type { TopOptions } from './commands/top.ts';
 import { adoptVm, listVms, showVm, startVm, stopVm } from './commands/vm.ts';
 import type { AdoptOptions, StopOptions } from './commands/vm.ts';
 
@@ -87,6 +88,14 @@ function addMigrationCommands({ program, console, done }: Frame): void {
     .addOption(json)
     .action(async (_own, command: Command) =>
       done(await showStatus(command.optsWithGlobals<CommonOptions>(), console)),
+    );
+  program
+    .command('top')
+    .description('what the host and its VMs do, live; q ends it')
+    .option('--once', 'print one screen (also where there is no terminal)')
+    .addOption(json)
+    .action(async (_own, command: Command) =>
+      done(await (await import('./commands/top.ts')).top(command.optsWithGlobals<TopOptions>(), console)),
     );
   program
     .command('cancel')

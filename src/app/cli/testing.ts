@@ -3,6 +3,7 @@ import { describeError } from '../../core/base/errors.ts';
 import { AgentClient } from '../client/agent-client.ts';
 import type { Transport, TransportRequest } from '../client/transport.ts';
 import type { Console } from './console.ts';
+import type { Terminal } from './terminal.ts';
 
 export type Answer = {
   readonly status: number;
@@ -31,6 +32,9 @@ export class TestConsole implements Console {
     width: () => null,
     nowMs: () => 0,
   };
+  /** Where there is one. */
+  terminal: Terminal | null = null;
+  readonly openTerminal = (): Terminal | null => this.terminal;
   readonly leave = (code: number): void => void (this.left ??= code);
   readonly connect = (): AgentClient => new AgentClient(this.#transport());
   readonly onInterrupt = (listener: () => void): (() => void) => {

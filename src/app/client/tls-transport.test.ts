@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { createTestAuthority, type TestAuthority, type TestIdentity } from '../../../test/support/certificates.ts';
 import { createTlsServer, type TlsListener } from '../../io/link/listen.ts';
@@ -65,6 +67,24 @@ test('a host with another name than the one that is asked gets no request', asyn
   const before = connections;
   await assert.rejects(ask(alpha, 'delta'), { code: 'AGENT_UNREACHABLE', message: /is not delta/ });
   assert.equal(connections, before);
+});
+
+test('closing ends a connection that is being made', async (t) => {
+  // It accepts, and says nothing: the handshake would last until its time is over.
+  const silent = createTcpServer(() => undefined);
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  t.after(() => silent.close());
+  const { port: silentPort } = silent.address() as AddressInfo;
+  const client = new AgentClient(tlsTransport(alpha, { name: 'beta', host: '127.0.0.1', port: silentPort }));
+  const asked = client.call('health', {});
+  const [socket] = (await once(silent, 'connection')) as [Socket];
+  const left = once(socket, 'close');
+  const startMs = performance.now();
+  await client.close();
+  await assert.rejects(asked, { name: 'ClientError' });
+  socket.resume();
+  await left;
+  assert.ok(performance.now() - startMs < 1_000);
 });
 
 test('nobody there, and one who stays silent', async () => {

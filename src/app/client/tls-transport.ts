@@ -20,7 +20,9 @@ export type PeerPlace = { readonly name: string; readonly host: string; readonly
 
 /** Nothing is opened before the first request. */
 export function tlsTransport(tls: TlsMaterial, peer: PeerPlace): Transport {
-  const dial = { peerName: peer.name, host: peer.host, port: peer.port, tls, timeoutMs: DIAL_TIMEOUT_MS };
+  const closed = new AbortController();
+  const { name: peerName, host, port } = peer;
+  const dial = { peerName, host, port, tls, timeoutMs: DIAL_TIMEOUT_MS, signal: closed.signal };
   const agent = new Agent({
     connections: 1,
     bodyTimeout: 0,
@@ -48,7 +50,11 @@ export function tlsTransport(tls: TlsMaterial, peer: PeerPlace): Transport {
         throw clientError(error, peer, signal);
       }
     },
-    close: async () => await agent.destroy(),
+    close: async () => {
+      // A connection that is being made would keep the program alive.
+      closed.abort();
+      await agent.destroy();
+    },
   };
 }
 

@@ -24,7 +24,7 @@ import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
-import { LinkMemories } from '../../io/lanes/link-memory.ts';
+import { LinkMemories, LinkMemory } from '../../io/lanes/link-memory.ts';
 import { isAlive } from '../../io/qemu/process.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { DestinationSession } from './destination-session.ts';
@@ -110,7 +110,17 @@ export class Ferry {
 
   /** What a migration would meet, and what each strategy would make of it. Throws as `preflight`, LaneError, AbortError. */
   async plan(request: MigrationRequest, wish: PlanWish, signal: AbortSignal): Promise<MovePlan> {
-    return await forecastMove(this.#host, request, wish, signal);
+    const plan = await forecastMove(this.#host, request, wish, signal);
+    const { bytesPerS } = plan.link;
+    const memory = new LinkMemory(this.#links.of(request.destination.name), 1);
+    if (bytesPerS !== null) memory.write({ msPerByte: 1000 / bytesPerS, isMeasured: true }, Date.now());
+    return plan;
+  }
+
+  /** Rate of the link to a host, as last measured by a migration or a plan, bytes per second; null: never measured. */
+  linkBytesPerS(peer: string): number | null {
+    const known = new LinkMemory(this.#links.of(peer), 1).read(Date.now());
+    return known === null ? null : 1000 / known.msPerByte;
   }
 
   /** Starts a migration. What goes wrong from here on is in its report. Throws FerryError when the VM is in one already. */

@@ -37,6 +37,7 @@ test('other hosts may read what is harmless, and nothing else', () => {
     [
       ['health', 'GET'],
       ['host', 'GET'],
+      ['telemetry', 'GET'],
     ],
   );
 });

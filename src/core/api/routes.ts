@@ -7,6 +7,7 @@
 import type { z } from 'zod';
 import { autopilotRoutes } from './autopilot-routes.ts';
 import * as shape from './schemas.ts';
+import { hostTelemetrySchema, telemetryHistorySchema, telemetryQuerySchema } from './telemetry-schemas.ts';
 
 /** Who asks: a host, by the name in its certificate; null for somebody at the unix socket of the agent. */
 export type Caller = { readonly peer: string | null };
@@ -40,6 +41,23 @@ export const routes = {
     audience: 'peers',
     summary: 'Name, version and capacity of this host',
     response: shape.hostViewSchema,
+    status: 200,
+  },
+  telemetry: {
+    method: 'GET',
+    path: '/telemetry',
+    audience: 'peers',
+    summary: 'What this host and its VMs do: the look of the last second',
+    response: hostTelemetrySchema,
+    status: 200,
+  },
+  telemetryHistory: {
+    method: 'GET',
+    path: '/telemetry/history',
+    audience: 'local',
+    summary: 'What this host, or one of its VMs, did: an hour by seconds, a week by minutes',
+    query: telemetryQuerySchema,
+    response: telemetryHistorySchema,
     status: 200,
   },
   listVms: {

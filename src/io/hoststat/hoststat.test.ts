@@ -6,6 +6,7 @@ import { ownCpuMs, parseCpuMs, parseResidentBytes, processCpuMs, residentBytes }
 test('CPU time is counted behind a process name with blanks and parentheses', () => {
   const stat = '42 (a (b) c) S 1 42 42 0 -1 4194560 1 2 3 4 100 50 7 3 20 0 5 0 12345 1 2 3';
   assert.equal(parseCpuMs(stat), 1600);
+  assert.equal(parseCpuMs(stat, 'alone'), 1500);
   assert.equal(parseCpuMs('broken'), null);
 });
 

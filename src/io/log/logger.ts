@@ -58,6 +58,7 @@ export const logEvents = [
   'migration.failed',
   'migration.inDoubt',
   'migration.resolved',
+  'telemetry.failed',
   'journal.opened',
   'journal.appended',
   'journal.failed',
