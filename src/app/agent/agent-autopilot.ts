@@ -31,7 +31,8 @@ export type AgentAutopilot = {
   readonly handlers: ReturnType<typeof autopilotHandlers>;
   /** Goes on with what was on when the agent ended. */
   readonly restore: () => void;
-  /** No further order; drains and moves that have begun are the next run's. */
+  /** No further order. Moves that have begun are the next run's; those of a drain are waited for. */
+  readonly halt: () => Promise<void>;
   readonly close: () => Promise<void>;
 };
 
@@ -62,14 +63,18 @@ export function createAutopilot(config: AgentConfig, parts: AgentAutopilotParts)
   });
   const autopilot = new Autopilot({ own, hosts, defaults, log, logger, clockMs });
   const capacityBytes = (): number => reservations.capacity.memoryBytes;
+  const halt = async (): Promise<void> => {
+    await Promise.all([autopilot.close(), drain.close()]);
+  };
   return {
     handlers: autopilotHandlers({
       ...{ own, hosts, lease, autopilot, drain, capacityBytes, migrations },
       obey: new Set(obey),
     }),
     restore: () => autopilot.restore(),
+    halt,
     close: async () => {
-      await Promise.all([autopilot.close(), drain.close()]);
+      await halt();
       await Promise.all([quick.close(), slow.close()]);
       log.close();
     },
