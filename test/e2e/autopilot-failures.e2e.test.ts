@@ -31,7 +31,11 @@ test('settings out of their range are refused with the field and the range, and 
     const { code, message } = await lab.refused(2, 'a', 'autopilot', ...words);
     assert.deepEqual([code, expected.test(message)], ['POLICY_CONFIG', true], message);
   }
-  for (const words of [['--threshold', 'much'], ['--goal', 'peace'], ['--sustain', 'soon']]) {
+  for (const words of [
+    ['--threshold', 'much'],
+    ['--goal', 'peace'],
+    ['--sustain', 'soon'],
+  ]) {
     assert.equal((await lab.cli('a', 'autopilot', 'on', ...words)).code, 2);
   }
   assert.equal((await lab.ok<AutopilotStatus>('a', 'autopilot')).state, 'off');
@@ -41,7 +45,10 @@ test('where no host has room, and where a VM may not be moved, the reason says s
   await sleep(3_000);
   const round = await lab.ok<AutopilotRound>('a', 'autopilot', '--dry-run', '--memory', '10');
   const said = round.decisions.find(({ host }) => host === 'a')?.sentence ?? '';
-  assert.match(said, /Nothing is moved from a: it is at .* above 58\.0 %, but none of its 2 VMs can go: 1 never to be moved, 1 without a host that has room/);
+  assert.match(
+    said,
+    /Nothing is moved from a: it is at .* above 58\.0 %, but none of its 2 VMs can go: 1 never to be moved, 1 without a host that has room/,
+  );
 });
 
 test('old figures decide nothing: a host that has fallen silent neither gives nor takes', async () => {
@@ -50,7 +57,12 @@ test('old figures decide nothing: a host that has fallen silent neither gives no
   await untilState(lab, 'a', 'acting');
   labSignalAgent('b', 'SIGSTOP', lab.name);
   try {
-    await untilSaid(lab, 'a', /Nothing is moved from b: its figures are .* old, and decisions need figures of the last 2\.00 s/, { after });
+    await untilSaid(
+      lab,
+      'a',
+      /Nothing is moved from b: its figures are .* old, and decisions need figures of the last 2\.00 s/,
+      { after },
+    );
     await untilSaid(lab, 'a', /none of its 2 VMs can go: 1 never to be moved, 1 without a host/, { after });
     assert.deepEqual(await lab.vmStates('a'), both);
   } finally {
@@ -72,7 +84,12 @@ test('a destination that vanishes between decision and move: told, not tried aga
   while ((await isTaken()) && performance.now() < deadline) await sleep(20);
   labSignalAgent('b', 'SIGKILL', lab.name);
   await client.close();
-  const ended = await untilSaid(lab, 'a', /^(loose is still at a: its move to b did not begin|loose did not move from a to b)/, { after });
+  const ended = await untilSaid(
+    lab,
+    'a',
+    /^(loose is still at a: its move to b did not begin|loose did not move from a to b)/,
+    { after },
+  );
   t.diagnostic(ended.sentence);
   assert.deepEqual(await lab.vmStates('a'), both);
   await untilSaid(lab, 'a', /Nothing is moved from a: .* its last move is so recent/, { after: ended.sequence });

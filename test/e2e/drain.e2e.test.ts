@@ -52,10 +52,11 @@ test('a host that obeys is drained from the other one: two VMs go, the third is 
   const view = json as DrainView;
   t.diagnostic(JSON.stringify(sentencesOf(view)));
   assert.deepEqual([code, view.empty, view.draining, view.running, view.plans], [4, false, true, false, 1], stderr);
-  assert.deepEqual(
-    Object.fromEntries(view.lines.map(({ vm, state, to }) => [vm, `${state} ${to}`])),
-    { one: 'moved b', two: 'moved b', fixed: 'stays null' },
-  );
+  assert.deepEqual(Object.fromEntries(view.lines.map(({ vm, state, to }) => [vm, `${state} ${to}`])), {
+    one: 'moved b',
+    two: 'moved b',
+    fixed: 'stays null',
+  });
   assert.match(sentencesOf(view)['fixed'] ?? '', /never to be moved/);
   assert.match(stderr, /one is moving to b/);
   assert.deepEqual(await lab.vmStates('a'), ['fixed running']);
@@ -71,12 +72,18 @@ test('a host that obeys is drained from the other one: two VMs go, the third is 
 test('a drained host takes no VM, also after a restart of its agent', async () => {
   const isRefused = async (): Promise<void> => {
     const moved = await lab.refused(4, 'b', 'migrate', 'one', 'a');
-    assert.deepEqual(moved.problems?.map(({ code }) => code), ['HOST_DRAINING']);
+    assert.deepEqual(
+      moved.problems?.map(({ code }) => code),
+      ['HOST_DRAINING'],
+    );
     assert.match(moved.problems?.[0]?.message ?? '', /end that with "vmferry undrain a"/);
   };
   await isRefused();
   const started = await lab.refused(4, 'a', 'vm', 'start', lab.writeSpec(guestSpec({ name: 'new', memory: '160M' })));
-  assert.deepEqual(started.problems?.map(({ code }) => code), ['HOST_DRAINING']);
+  assert.deepEqual(
+    started.problems?.map(({ code }) => code),
+    ['HOST_DRAINING'],
+  );
   await labStartAgent('a', lab.name);
   await isRefused();
 });

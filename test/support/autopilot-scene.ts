@@ -21,7 +21,13 @@ export function sceneConfig(obey: readonly HostName[], settings: object = quick)
 }
 
 export async function logOf(lab: LabHosts, host: HostName): Promise<readonly AutopilotLogEntry[]> {
-  const { entries } = await lab.ok<{ entries: readonly AutopilotLogEntry[] }>(host, 'autopilot', 'log', '--limit', '500');
+  const { entries } = await lab.ok<{ entries: readonly AutopilotLogEntry[] }>(
+    host,
+    'autopilot',
+    'log',
+    '--limit',
+    '500',
+  );
   return entries;
 }
 
@@ -45,12 +51,17 @@ export async function untilSaid(
   }
 }
 
-export async function untilState(lab: LabHosts, host: HostName, state: AutopilotStatus['state']): Promise<AutopilotStatus> {
+export async function untilState(
+  lab: LabHosts,
+  host: HostName,
+  state: AutopilotStatus['state'],
+): Promise<AutopilotStatus> {
   const deadline = performance.now() + 30_000;
   for (;;) {
     const status = await lab.ok<AutopilotStatus>(host, 'autopilot', 'status');
     if (status.state === state) return status;
-    if (performance.now() > deadline) assert.fail(`The autopilot of ${host} is not ${state}: ${JSON.stringify(status)}`);
+    if (performance.now() > deadline)
+      assert.fail(`The autopilot of ${host} is not ${state}: ${JSON.stringify(status)}`);
     await sleep(300);
   }
 }

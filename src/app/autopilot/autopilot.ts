@@ -74,7 +74,9 @@ export class Autopilot {
     await this.#inTurn(async () => {
       await this.#stop();
       this.#parts.log.keep(MEMORY, { dryRun, settings: given } satisfies Kept);
-      this.#note(`The autopilot of ${this.#parts.own} was turned on${dryRun ? ' for a dry run' : ''}: ${rule(settings)}.`);
+      this.#note(
+        `The autopilot of ${this.#parts.own} was turned on${dryRun ? ' for a dry run' : ''}: ${rule(settings)}.`,
+      );
       this.#start(settings, dryRun);
     });
     return this.status();

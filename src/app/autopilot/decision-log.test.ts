@@ -7,8 +7,7 @@ import * as fc from 'fast-check';
 import type { LoggedMove } from '../../core/model/autopilot.ts';
 import { DecisionLog } from './decision-log.ts';
 
-const entry = (sentence: string, atMs: number) =>
-  ({ kind: 'stay', dryRun: false, host: 'a', sentence, atMs }) as const;
+const entry = (sentence: string, atMs: number) => ({ kind: 'stay', dryRun: false, host: 'a', sentence, atMs }) as const;
 const move: LoggedMove = {
   ...{ vm: 'web', from: 'a', to: 'b', predicted: { totalMs: 1000, downtimeMs: 20, wireBytes: 1e6 } },
   ...{ migration: null, outcome: null, endedAtMs: null, measured: null, error: null },
@@ -79,8 +78,7 @@ test('however much is written, the newest entries are kept, moves and others apa
       const beforeTrim = log.list({ limit: 1000 }).length;
       assert.ok(beforeTrim <= bounds.moves + bounds.others + 100, `${beforeTrim} rows`);
       log.trim();
-      const newest = (is: boolean, kept: number): number[] =>
-        written.filter((_, i) => isMove[i] === is).slice(-kept);
+      const newest = (is: boolean, kept: number): number[] => written.filter((_, i) => isMove[i] === is).slice(-kept);
       assert.deepEqual(
         log.list({ limit: 1000 }).map(({ sequence }) => sequence),
         [...newest(true, bounds.moves), ...newest(false, bounds.others)].sort((a, b) => a - b),

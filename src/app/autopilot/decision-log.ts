@@ -138,10 +138,7 @@ export class DecisionLog {
   /** Null forgets it. */
   keep(name: string, value: unknown): void {
     if (value === null) this.#db.prepare('DELETE FROM memory WHERE name = ?').run(name);
-    else
-      this.#db
-        .prepare('INSERT OR REPLACE INTO memory (name, value) VALUES (?, ?)')
-        .run(name, JSON.stringify(value));
+    else this.#db.prepare('INSERT OR REPLACE INTO memory (name, value) VALUES (?, ?)').run(name, JSON.stringify(value));
   }
 
   /** Removes the oldest entries beyond the bounds. */
@@ -174,16 +171,21 @@ export class DecisionLog {
 }
 
 function entryOf(row: Record<string, unknown>): AutopilotLogEntry {
+  const move = textOf(row['move']);
   return {
     sequence: Number(row['sequence']),
     kind: String(row['kind']) as LogKind,
     dryRun: row['dry_run'] === 1,
-    host: row['host'] === null ? null : String(row['host']),
+    host: textOf(row['host']),
     sentence: String(row['sentence']),
     details: JSON.parse(String(row['details'])) as string[],
     atMs: Number(row['at_ms']),
     times: Number(row['times']),
     lastAtMs: Number(row['last_at_ms']),
-    move: row['move'] === null ? null : (JSON.parse(String(row['move'])) as LoggedMove),
+    move: move === null ? null : (JSON.parse(move) as LoggedMove),
   };
+}
+
+function textOf(column: unknown): string | null {
+  return typeof column === 'string' ? column : null;
 }

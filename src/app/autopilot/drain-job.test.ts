@@ -34,7 +34,10 @@ test('every VM goes to a host with room, and the host takes no others', async ()
   job.begin({});
   const view = await ended();
   assert.deepEqual([view.empty, view.draining, closed], [true, true, [true]]);
-  assert.deepEqual(view.lines.map(({ state }) => state), ['moved', 'moved', 'moved']);
+  assert.deepEqual(
+    view.lines.map(({ state }) => state),
+    ['moved', 'moved', 'moved'],
+  );
   for (const name of ['b', 'c']) {
     const used = fleet.host(name).vms.reduce((sum, vm) => sum + vm.guestCores!, 0);
     assert.ok(used <= 0.65, `${name} is at ${used}`);
@@ -90,7 +93,13 @@ test('moves use as many slots as they may, and no more', async () => {
   await until(() => fleet.orders.length === 2, 'two begin');
   await new Promise((resolve) => setTimeout(resolve, 200));
   assert.equal(fleet.orders.length, 2);
-  assert.deepEqual(job.view().lines.map(({ state }) => state).toSorted(), ['moving', 'moving', 'waiting']);
+  assert.deepEqual(
+    job
+      .view()
+      .lines.map(({ state }) => state)
+      .toSorted(),
+    ['moving', 'moving', 'waiting'],
+  );
   fleet.host('a').endMoves('completed');
   await until(() => fleet.orders.length === 3, 'the third follows');
   fleet.host('a').endMoves('completed');

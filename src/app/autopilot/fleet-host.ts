@@ -12,11 +12,7 @@ export type CallName = Exclude<RouteName, 'migrationEvents' | 'openapi'>;
 export type FleetHost = {
   readonly name: string;
   /** Throws AppError: what the host answers, or why it does not. */
-  call<Name extends CallName>(
-    name: Name,
-    request: RequestOf<Name>,
-    options?: CallOptions,
-  ): Promise<ResponseOf<Name>>;
+  call<Name extends CallName>(name: Name, request: RequestOf<Name>, options?: CallOptions): Promise<ResponseOf<Name>>;
 };
 
 /** For what is answered at once, or is worth nothing. Throws AppError. */

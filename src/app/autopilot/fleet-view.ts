@@ -22,7 +22,6 @@ export type HostReport = {
   readonly keepsVms: boolean;
 };
 
-
 /** Destinations by VM. */
 export type Ordered = ReadonlyMap<string, string>;
 
@@ -58,7 +57,12 @@ export class FleetView {
     const parts = reports.filter(({ name }) => this.#told.has(name));
     const seen = parts
       .filter(({ state }) => state !== HostState.Silent)
-      .flatMap(({ name }) => this.#told.get(name)!.telemetry.vms.filter(isPresent).map((vm) => ({ host: name, vm })));
+      .flatMap(({ name }) =>
+        this.#told
+          .get(name)!
+          .telemetry.vms.filter(isPresent)
+          .map((vm) => ({ host: name, vm })),
+      );
     const keepers = new Set(reports.filter(({ keepsVms }) => keepsVms).map(({ name }) => name));
     const names = new Set(reports.map(({ name }) => name));
     const places = placesOf(seen, (name, host) => {

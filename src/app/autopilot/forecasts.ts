@@ -82,9 +82,7 @@ export class Forecasts {
   /** Why VMs of a host could not be planned, one sentence each. */
   problemsOf(host: string): string[] {
     return this.#freshAt(host).flatMap((known) =>
-      'problem' in known
-        ? [`${known.way.vm} cannot be moved to ${known.way.to}: ${withoutStop(known.problem)}.`]
-        : [],
+      'problem' in known ? [`${known.way.vm} cannot be moved to ${known.way.to}: ${withoutStop(known.problem)}.`] : [],
     );
   }
 

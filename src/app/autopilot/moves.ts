@@ -117,13 +117,14 @@ export class Moves {
     const lost = (why: string): End => ({ outcome: 'unknown', measured: null, error: why });
     const host = hosts.get(from);
     if (migration === null || host === undefined) return lost('It is not known whether it began.');
-    for (let heardMs = clockMs(); ; ) {
+    for (let heardMs = clockMs(); ;) {
       try {
         const { report } = await quickCall(host, 'autopilotMoveState', { params: { id: migration } });
         heardMs = clockMs();
         if (report !== null) return endOf(report);
       } catch (error) {
-        if (error instanceof AppError && (error.code as string) === 'MIGRATION_UNKNOWN') return lost(problemText(error));
+        if (error instanceof AppError && (error.code as string) === 'MIGRATION_UNKNOWN')
+          return lost(problemText(error));
         if (clockMs() - heardMs > FOLLOW_LOST_MS) return lost(problemText(error));
       }
       await sleep(FOLLOW_MS, undefined, { signal: this.#stop.signal });

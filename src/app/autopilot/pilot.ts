@@ -232,7 +232,11 @@ export class Pilot {
     const { vmName: vm, fromName: from, toName: to, prediction: predicted } = decision;
     if (this.dryRun) {
       const none = { migration: null, outcome: null, endedAtMs: null, measured: null, error: null };
-      log.addOrCount(host, keyOfDecision(decision), { ...entry, kind: 'move', move: { vm, from, to, predicted, ...none } });
+      log.addOrCount(host, keyOfDecision(decision), {
+        ...entry,
+        kind: 'move',
+        move: { vm, from, to, predicted, ...none },
+      });
       return;
     }
     // A lease may have run out while the round went on: its host and those that it knows of are left alone.

@@ -76,7 +76,10 @@ export class FakeHost {
   isSlow = false;
   plans = 0;
   readonly #fleet: FakeFleet;
-  readonly #moves = new Map<string, { readonly vm: string; readonly to: string; end: 'completed' | 'aborted' | null }>();
+  readonly #moves = new Map<
+    string,
+    { readonly vm: string; readonly to: string; end: 'completed' | 'aborted' | null }
+  >();
   #stuckAtMs = 0;
 
   constructor(name: string, fleet: FakeFleet) {

@@ -81,7 +81,7 @@ export function addDrainCommands({ program, console, done }: Frame): void {
 function addSettings(command: Command): Command {
   return command
     .addOption(new Option('--goal <name>', 'what for (default: threshold)').choices(goals))
-    .option('--threshold <percent>', 'of a host\'s CPU, above which VMs leave it (default: 65)', percent)
+    .option('--threshold <percent>', "of a host's CPU, above which VMs leave it (default: 65)", percent)
     .option('--low <percent>', 'until which they do, and which no destination passes (default: 55)', percent)
     .option('--memory <percent>', 'which no destination passes (default: 92)', percent)
     .option('--sustain <time>', 'a host has to be above for so long (default: 60s)', durationMs)

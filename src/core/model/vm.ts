@@ -49,7 +49,9 @@ export const networkSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('tap'), bridge: noComma('a bridge'), mac: mac.optional() }),
 ]);
 
-const groupName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be 1 to 63 letters, digits, ".", "_" or "-"');
+const groupName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be 1 to 63 letters, digits, ".", "_" or "-"');
 
 /** What the autopilot has to respect (docs/autopilot.md). */
 export const placementSchema = z.strictObject({

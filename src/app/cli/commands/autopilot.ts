@@ -105,7 +105,7 @@ export async function showAutopilotLog(options: LogOptions, console: Console): P
       json ? console.print(JSON.stringify(entry)) : entryLines(entry).forEach((line) => console.print(line));
     entries.forEach(print);
     try {
-      for (let after = entries.at(-1)?.sequence ?? 0; !left.signal.aborted; ) {
+      for (let after = entries.at(-1)?.sequence ?? 0; !left.signal.aborted;) {
         await sleep(FOLLOW_MS, undefined, { signal: left.signal }).catch(() => undefined);
         const more = (await client.call('autopilotLog', { query: { after, limit: PAGE } })).entries;
         more.forEach(print);

@@ -66,7 +66,7 @@ async function follow(client: AgentClient, begun: DrainView, console: Console): 
   const off = console.onInterrupt(() => left.abort());
   const said = new Map<string, string>();
   try {
-    for (let view = begun; ; ) {
+    for (let view = begun; ;) {
       for (const line of view.lines) sayNews(line, said, console);
       if (!view.running) return view;
       await sleep(POLL_MS, undefined, { signal: left.signal }).catch(() => undefined);
