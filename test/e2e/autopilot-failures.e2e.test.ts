@@ -53,14 +53,14 @@ test('where no host has room, and where a VM may not be moved, the reason says s
 
 test('old figures decide nothing: a host that has fallen silent neither gives nor takes', async () => {
   const after = lastSequence(await logOf(lab, 'a'));
-  await lab.ok('a', 'autopilot', 'on', '--lease', '60s', '--max-age', '2s', '--sustain', '6s');
+  await lab.ok('a', 'autopilot', 'on', '--lease', '60s', '--max-age', '4s', '--sustain', '8s');
   await untilState(lab, 'a', 'acting');
   labSignalAgent('b', 'SIGSTOP', lab.name);
   try {
     await untilSaid(
       lab,
       'a',
-      /Nothing is moved from b: its figures are .* old, and decisions need figures of the last 2\.00 s/,
+      /Nothing is moved from b: its figures are .* old, and decisions need figures of the last 4\.00 s/,
       { after },
     );
     await untilSaid(lab, 'a', /none of its 2 VMs can go: 1 never to be moved, 1 without a host/, { after });

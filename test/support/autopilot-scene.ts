@@ -1,19 +1,19 @@
-/** What the end-to-end tests of the autopilot share: hosts of 1.9 cores, busy guests, minutes that are seconds, and waiting. */
+/** What the end-to-end tests of the autopilot share: hosts of 2 cores, busy guests, minutes that are seconds, and waiting. */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AutopilotLogEntry, AutopilotStatus } from '../../src/core/model/autopilot.ts';
 import type { HostName, LabHosts } from './lab-hosts.ts';
 
 /**
- * A guest that computes uses nearly one core under software emulation: of 1.9, one of them is below the low mark, two are
+ * A guest that computes uses nearly one core under software emulation: of 2, one of them is below the low mark, two are
  * above the threshold.
  */
-export const CORES = 1.9;
+export const CORES = 2;
 
 /** Between two guests that compute (0.6 to 1 core each on two shared processors) and one. */
 export const quick = {
   ...{ thresholdShare: 0.58, lowShare: 0.55, sustainMs: 3_000, halfLifeMs: 2_000, roundMs: 500, measureMs: 500 },
-  ...{ leaseMs: 4_000, figuresAgeMsMax: 6_000, hostCooldownMs: 1_000, vmCooldownMs: 0, returnMs: 0 },
+  ...{ leaseMs: 4_000, figuresAgeMsMax: 8_000, hostCooldownMs: 1_000, vmCooldownMs: 0, returnMs: 0 },
 } as const;
 
 export function sceneConfig(obey: readonly HostName[], settings: object = quick): Readonly<Record<string, unknown>> {

@@ -136,9 +136,10 @@ export class Autopilot {
     await this.#moves.close();
   }
 
-  /** With the autopilot on, hosts are above their marks since it saw it; else since so long that it would act. */
+  /** While the autopilot decides, hosts are above their marks since it saw it; else since so long that it would act. */
   #observer(settings: AutopilotSettings, notes: string[]): (fleet: Fleet) => PolicyHistory {
-    if (this.#pilot !== null) return () => this.#history;
+    const state = this.#pilot?.state.state;
+    if (state === 'acting' || state === 'dry run') return () => this.#history;
     return (fleet) => {
       const lastedMs = Math.max(settings.sustainMs, ASSUMED_MS);
       notes.push(`Taken for granted: the loads of this moment have lasted for ${formatMs(lastedMs)}.`);

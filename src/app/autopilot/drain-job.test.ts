@@ -66,7 +66,7 @@ test('a move that fails is planned again to another host, and no way is tried tw
   const view = await ended();
   assert.deepEqual(fleet.orders.toSorted(), ['v0 from a to b by a', 'v0 from a to c by a']);
   assert.match(view.lines[0]?.sentence ?? '', /^v0 stays, because its move to [bc] failed: The disk is not there\.$/);
-  assert.equal(view.empty, false);
+  assert.deepEqual([view.empty, view.plans], [false, 3], 'b, then c, then there is no way left');
 });
 
 test('a destination that is gone when the move begins is left out of the next plan', async () => {

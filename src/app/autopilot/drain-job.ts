@@ -131,12 +131,14 @@ export class DrainJob {
       const lines = await this.#plan(settings);
       signal.throwIfAborted();
       const known = new Set(lines.map(({ vm }) => vm));
+      const hasMoves = lines.some(({ state }) => state !== 'stays');
       this.#lines = [...this.#lines.filter(({ vm, state }) => state === 'moved' && !known.has(vm)), ...lines];
       await this.#carryOut(settings, signal);
       await this.#followOthers(signal);
       const left = this.#parts.vmsHere();
       // Who could not go by the plan cannot go by another one, unless a move failed or somebody came.
-      const isFinal = left.every((vm) => this.#lines.some((line) => line.vm === vm) && !this.#failed.has(vm));
+      const mayGo = (vm: string): boolean => hasMoves && this.#failed.has(vm);
+      const isFinal = left.every((vm) => this.#lines.some((line) => line.vm === vm) && !mayGo(vm));
       if (left.length === 0 || isFinal || this.#plans >= DRAIN_PLANS_MAX) break;
       await this.#untilSettled(signal);
     }

@@ -20,7 +20,8 @@ export async function quickCall<Name extends CallName>(
   host: FleetHost,
   name: Name,
   request: RequestOf<Name>,
+  timeoutMs: number = CALL_MS_MAX,
 ): Promise<ResponseOf<Name>> {
   // The signal also ends the waiting for a connection.
-  return await host.call(name, request, { timeoutMs: CALL_MS_MAX, signal: AbortSignal.timeout(CALL_MS_MAX) });
+  return await host.call(name, request, { timeoutMs, signal: AbortSignal.timeout(timeoutMs) });
 }

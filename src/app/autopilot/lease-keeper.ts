@@ -16,6 +16,7 @@ import { describeError } from '../../core/base/errors.ts';
 import type { LeaseAnswer } from '../../core/model/autopilot.ts';
 import { quickCall } from './fleet-host.ts';
 import type { FleetHost } from './fleet-host.ts';
+import { CALL_MS_MAX, RENEWALS_PER_LEASE } from './limits.ts';
 
 export type HostLeaseView = {
   /** What it said last; null: it does not answer, and nothing is held. */
@@ -106,7 +107,7 @@ export class LeaseKeeper {
     // What is given back is not relied on while the answer is on its way.
     if (ttlMs === 0) this.#views.set(host.name, { ...before, heldUntilMs: -Infinity });
     try {
-      const answer = await quickCall(host, 'autopilotLease', { body: { id: this.id, ttlMs } });
+      const answer = await quickCall(host, 'autopilotLease', { body: { id: this.id, ttlMs } }, timeoutFor(ttlMs));
       this.#views.set(host.name, {
         answer,
         heldUntilMs: answer.granted && ttlMs > 0 ? atMs + ttlMs : -Infinity,
@@ -119,4 +120,9 @@ export class LeaseKeeper {
       this.#views.set(host.name, { answer, heldUntilMs, problem: describeError(error) });
     }
   }
+}
+
+/** A host that is silent must not keep the leases of the others from being renewed in time. */
+function timeoutFor(ttlMs: number): number {
+  return ttlMs === 0 ? CALL_MS_MAX : Math.min(CALL_MS_MAX, Math.ceil(ttlMs / RENEWALS_PER_LEASE));
 }

@@ -25,7 +25,7 @@ import type { HostReport } from './fleet-view.ts';
 import { Forecasts } from './forecasts.ts';
 import type { Wanted } from './forecasts.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
-import { LOOK_SETTLE_MS, PLANS_PER_ROUND, RENEWALS_PER_LEASE } from './limits.ts';
+import { CALL_MS_MAX, LOOK_SETTLE_MS, PLANS_PER_ROUND, RENEWALS_PER_LEASE } from './limits.ts';
 import type { Moves } from './moves.ts';
 import { keyOfDecision, sentenceFor } from './round-sentences.ts';
 import type { AutopilotSettings } from './settings.ts';
@@ -253,10 +253,12 @@ export class Pilot {
 
   async #hear(): Promise<void> {
     const { clockMs, hosts } = this.#parts;
+    // The figures of those that answer grow old while one that is silent is waited for.
+    const timeoutMs = Math.min(CALL_MS_MAX, Math.ceil(this.settings.figuresAgeMsMax / 3));
     await Promise.all(
       hosts.map(async (host) => {
         try {
-          this.#view.hear(await quickCall(host, 'telemetry', {}), clockMs());
+          this.#view.hear(await quickCall(host, 'telemetry', {}, timeoutMs), clockMs());
           this.#problems.delete(host.name);
         } catch (error) {
           this.#problems.set(host.name, describeError(error));
