@@ -1,6 +1,6 @@
 /** The autopilot when something is wrong: settings, hosts without room, VMs that may not go, old figures, a host that vanishes. */
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { guestSpec } from '../../guests/spec.ts';
 import { labSignalAgent, labStartAgent } from '../../src/app/lab/lab.ts';
@@ -10,7 +10,7 @@ import { useLab } from '../support/lab-hosts.ts';
 
 const lab = useLab({ config: { a: sceneConfig(['b']), b: sceneConfig([]) } });
 
-before(async () => {
+test('two guests that compute make their host busy, one of them is never to be moved', async () => {
   const fixed = guestSpec({ name: 'fixed', memory: '192M', accelerator: 'tcg', programs: ['livermore'] });
   await Promise.all([
     lab.startGuest('a', { name: 'loose', memory: '192M', programs: ['dhrystone'] }),

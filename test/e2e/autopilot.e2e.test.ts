@@ -3,7 +3,7 @@
  * autopilots one acts.
  */
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { labSignalAgent, labStartAgent } from '../../src/app/lab/lab.ts';
 import type { AutopilotRound, AutopilotStatus } from '../../src/core/model/autopilot.ts';
@@ -17,7 +17,7 @@ const lab = useLab({ link: '100mbit', config: { a: sceneConfig(['b']), b: sceneC
 let light: LabGuest;
 let heavy: LabGuest;
 
-before(async () => {
+test('two guests that compute make their host busy', async () => {
   [light, heavy] = await Promise.all([
     lab.startGuest('a', { name: 'light', memory: '192M', programs: ['dhrystone'] }),
     lab.startGuest('a', { name: 'heavy', memory: '320M', programs: ['linpack'], random: '100M' }),

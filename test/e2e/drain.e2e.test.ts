@@ -1,6 +1,6 @@
 /** `vmferry drain` and `undrain` on real guests: who can goes, who cannot is named, nobody comes, and all of it can be undone. */
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { guestSpec } from '../../guests/spec.ts';
 import { labStartAgent } from '../../src/app/lab/lab.ts';
@@ -15,7 +15,7 @@ const lab = useLab({
 });
 let guests: LabGuest[];
 
-before(async () => {
+test('three guests at one host, one of them never to be moved', async () => {
   const writer = { set: '16M', rate: '1M' };
   const fixed = guestSpec({ name: 'fixed', memory: '160M', accelerator: 'tcg' });
   guests = await Promise.all([

@@ -18,7 +18,14 @@ const ID = 'lease-of-b-1';
 function hostA() {
   const fleet = new FakeFleet(['a', 'b', 'c']);
   const log = new DecisionLog(':memory:');
-  const parts = { own: 'a', hosts: fleet.seenFrom('a'), defaults: {}, log, logger: silentLogger, clockMs: fleet.clockMs };
+  const parts = {
+    own: 'a',
+    hosts: fleet.seenFrom('a'),
+    defaults: {},
+    log,
+    logger: silentLogger,
+    clockMs: fleet.clockMs,
+  };
   const started: string[] = [];
   const handlers = autopilotHandlers({
     ...{ own: 'a', obey: new Set(['b']), hosts: parts.hosts, lease: new HostLease(fleet.clockMs) },
