@@ -17,7 +17,7 @@ export const quick = {
 } as const;
 
 export function sceneConfig(obey: readonly HostName[], settings: object = quick): Readonly<Record<string, unknown>> {
-  return { capacity: { cores: CORES, memory: '2GiB' }, autopilot: { obey, ...settings } };
+  return { capacity: { cores: CORES, memory: '1GiB' }, autopilot: { obey, ...settings } };
 }
 
 export async function logOf(lab: LabHosts, host: HostName): Promise<readonly AutopilotLogEntry[]> {

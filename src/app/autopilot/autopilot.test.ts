@@ -184,3 +184,15 @@ test('turned off it moves nothing, and nobody is held', async () => {
   again.restore();
   assert.equal(again.status().state, 'off');
 });
+
+test('a host that takes requests and never answers keeps nobody waiting: the others go on', async () => {
+  const fleet = new FakeFleet(['a', 'b', 'c']);
+  fleet.host('a').vms = busyFleet().host('a').vms;
+  fleet.host('c').isMute = true;
+  const { autopilot, said } = autopilotOf(fleet, 'a');
+  await autopilot.turnOn({}, false);
+  await until(() => fleet.orders.length > 0, 'a move');
+  assert.deepEqual(fleet.orders, ['web-1 from a to b by a']);
+  await until(() => said().some((each) => /from c: nothing has been heard .* does not answer within/.test(each)), 'it is told');
+  assert.equal(said().filter((each) => each.includes('acts for')).length, 1, 'no lease lapsed meanwhile');
+});

@@ -70,9 +70,10 @@ export class Forecasts {
   }
 
   /** Has a VM's host look at it. Throws nothing: what goes wrong is why the VM cannot be planned. */
-  async look(host: FleetHost, { vm, from, to }: Way, measureMs: number): Promise<void> {
+  async look(host: FleetHost, { vm, from, to }: Way, how: LookOptions): Promise<void> {
     const way = { vm, from, to };
-    const known = await this.#ask(host, way, measureMs);
+    const known = await this.#ask(host, way, how);
+    if (how.signal.aborted) return;
     const ofVm = this.#known.get(keyOf(way)) ?? new Map<string, Known>();
     this.#known.delete(keyOf(way));
     this.#known.set(keyOf(way), ofVm.set(way.to, known));
@@ -86,10 +87,10 @@ export class Forecasts {
     );
   }
 
-  async #ask(host: FleetHost, way: Way, measureMs: number): Promise<Known> {
+  async #ask(host: FleetHost, way: Way, { measureMs, signal }: LookOptions): Promise<Known> {
     try {
       const body = { vm: way.vm, destination: way.to, measureMs };
-      const plan = await host.call('autopilotPlan', { body }, { timeoutMs: measureMs + PLAN_EXTRA_MS });
+      const plan = await host.call('autopilotPlan', { body }, { timeoutMs: measureMs + PLAN_EXTRA_MS, signal });
       const [found] = plan.predictions;
       const problem = plan.problems.map(({ message }) => message).join(' ');
       if (problem !== '' || found === undefined) return { way, atMs: this.#clockMs(), problem };
@@ -123,6 +124,8 @@ export class Forecasts {
     return this.#clockMs() - known.atMs < ('prediction' in known ? PLAN_FRESH_MS : PLAN_RETRY_MS);
   }
 }
+
+export type LookOptions = { readonly measureMs: number; readonly signal: AbortSignal };
 
 function keyOf({ vm, from }: Way): string {
   return `${vm} ${from}`;

@@ -133,16 +133,18 @@ export class Pilot {
 
   /** Has the hosts look at their VMs: different hosts at the same time, each at one VM after the other. */
   async look(wanted: readonly Wanted[]): Promise<void> {
+    const { signal } = this.#stop;
+    const { measureMs } = this.settings;
     const now = Map.groupBy(wanted.slice(0, PLANS_PER_ROUND), ({ from }) => from);
     await Promise.all(
       this.#parts.hosts.map(async (host) => {
         for (const way of now.get(host.name) ?? []) {
-          if (!this.#stop.signal.aborted) await this.#forecasts.look(host, way, this.settings.measureMs);
+          if (!signal.aborted) await this.#forecasts.look(host, way, { measureMs, signal });
         }
       }),
     );
     // A VM that is looked at is in the hands of that look: figures of that moment would call it busy.
-    await sleep(LOOK_SETTLE_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    await sleep(LOOK_SETTLE_MS, undefined, { signal }).catch(() => undefined);
   }
 
   /** For a round by itself, without leases: what hosts say of themselves. */

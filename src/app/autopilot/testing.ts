@@ -52,6 +52,7 @@ export class FakeFleet {
       name: host.name,
       call: async (name, request) => {
         await Promise.resolve();
+        if (host.isMute) return await new Promise<never>(() => undefined);
         if (!this.host(own).isUp) throw new Error(`the agent of ${own} is gone`);
         return host.answer(name, request, own) as never;
       },
@@ -65,6 +66,8 @@ export class FakeHost {
   vms: VmTelemetry[] = [];
   cores = 1;
   isUp = true;
+  /** It takes requests and never answers. */
+  isMute = false;
   obeys = true;
   draining = false;
   /** Figures no longer change. */
