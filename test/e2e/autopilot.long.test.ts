@@ -55,7 +55,7 @@ test(
     assert.ok(chosen !== undefined && seconds(chosen) <= best + 2, `${moved} of ${JSON.stringify(order)}`);
     guests.get(moved)!.follow(lab.consoleFile('b', moved));
     await untilSaid(lab, 'a', /Nothing is moved from a: .* and its mark is 65\.0 %/, {
-      after: ended.sequence,
+      after: move.sequence,
       timeoutMs: 300_000,
     });
 

@@ -12,8 +12,8 @@ export const CORES = 2;
 
 /** Between two guests that compute (0.6 to 1 core each on two shared processors) and one. */
 export const quick = {
-  ...{ thresholdShare: 0.58, lowShare: 0.55, sustainMs: 3_000, halfLifeMs: 2_000, roundMs: 500, measureMs: 500 },
-  ...{ leaseMs: 4_000, figuresAgeMsMax: 8_000, hostCooldownMs: 1_000, vmCooldownMs: 0, returnMs: 0 },
+  ...{ thresholdShare: 0.58, lowShare: 0.55, sustainMs: 3_000, halfLifeMs: 2_000, roundMs: 500, measureMs: 1_500 },
+  ...{ leaseMs: 8_000, figuresAgeMsMax: 8_000, hostCooldownMs: 1_000, vmCooldownMs: 0, returnMs: 0 },
 } as const;
 
 export function sceneConfig(obey: readonly HostName[], settings: object = quick): Readonly<Record<string, unknown>> {

@@ -193,6 +193,9 @@ test('a host that takes requests and never answers keeps nobody waiting: the oth
   await autopilot.turnOn({}, false);
   await until(() => fleet.orders.length > 0, 'a move');
   assert.deepEqual(fleet.orders, ['web-1 from a to b by a']);
-  await until(() => said().some((each) => /from c: nothing has been heard .* does not answer within/.test(each)), 'it is told');
+  await until(
+    () => said().some((each) => /from c: nothing has been heard .* does not answer within/.test(each)),
+    'it is told',
+  );
   assert.equal(said().filter((each) => each.includes('acts for')).length, 1, 'no lease lapsed meanwhile');
 });
