@@ -107,6 +107,25 @@ test('moves use as many slots as they may, and no more', async () => {
   assert.equal(job.view().empty, true);
 });
 
+test('a VM that another host still tells of, or that is gone here already, is no riddle', async () => {
+  const fleet = fleetOf(0.2);
+  // It came from b a moment ago, and "gone" has ended a moment ago.
+  const stale = [...fleet.host('a').vms, sampleVm('other', 0.1)];
+  const b = fleet.host('b');
+  const telemetry = b.telemetry.bind(b);
+  b.telemetry = () => ({ ...telemetry(), vms: stale });
+  const a = fleet.host('a');
+  const own = a.telemetry.bind(a);
+  a.telemetry = () => ({ ...own(), vms: [...own().vms, sampleVm('gone', 0.1)] });
+  const { job, ended } = drainOf(fleet);
+  job.begin({});
+  const view = await ended();
+  assert.deepEqual(
+    view.lines.map(({ vm, state }) => [vm, state]),
+    [['v0', 'moved']],
+  );
+});
+
 test('undrain lets what is under way end, and begins nothing more', async () => {
   const fleet = fleetOf(0.2, 0.2);
   fleet.host('a').isSlow = true;

@@ -21,7 +21,7 @@ import { drainLines } from './drain-plan.ts';
 import { quickCall } from './fleet-host.ts';
 import type { FleetHost } from './fleet-host.ts';
 import { FleetView } from './fleet-view.ts';
-import { DRAIN_PLANS_MAX, DRAIN_WAIT_MS, FOLLOW_MS, ORDER_MS_MAX } from './limits.ts';
+import { DRAIN_PLANS_MAX, DRAIN_WAIT_MS, FOLLOW_MS, LOOK_SETTLE_MS, ORDER_MS_MAX } from './limits.ts';
 import { problemText, withoutStop } from './problem-text.ts';
 import { autopilotSettings } from './settings.ts';
 import type { AutopilotSettings, GivenSettings } from './settings.ts';
@@ -232,10 +232,13 @@ export class DrainJob {
     const view = new FleetView(settings.halfLifeMs);
     const fleet = await this.#look(view);
     const { own } = this.#parts;
-    return drainLines(fleet, {
+    // Hosts tell what was a second ago: who is here is known better.
+    const here = new Set(this.#parts.vmsHere());
+    const lines = drainLines(fleet, {
       ...{ own, settings, telemetry: view.telemetryOf(own) },
       hasFailed: (vm, to) => this.#failed.has(`${vm} ${to}`),
     });
+    return lines.filter(({ vm }) => here.has(vm));
   }
 
   /** What hosts tell of themselves now; the own host counts as drained, others as they say. */
@@ -266,6 +269,8 @@ export class DrainJob {
     const { hosts, own, clockMs } = this.#parts;
     const host = hosts.find(({ name }) => name === own)!;
     const untilMs = clockMs() + DRAIN_WAIT_MS;
+    // So that hosts have told of what has happened.
+    await sleep(LOOK_SETTLE_MS, undefined, { signal });
     for (;;) {
       const { vms } = await quickCall(host, 'listVms', {});
       const isSettled = vms.every(({ state, migration }) => migration === null && state !== 'incoming');

@@ -9,6 +9,7 @@ import type { HostTelemetry } from '../../core/model/telemetry.ts';
 import { planDrain } from '../../core/policy/drain.ts';
 import { sentenceOfLine } from '../../core/policy/drain-sentence.ts';
 import type { Fleet } from '../../core/policy/fleet.ts';
+import { vmNameOf } from './fleet-view.ts';
 import type { AutopilotSettings } from './settings.ts';
 
 /** A link that was never measured is taken to be 1 Gbit/s. */
@@ -28,15 +29,16 @@ export type DrainPlanParts = {
 /** In the order in which the moves begin; who stays comes last. */
 export function drainLines(fleet: Fleet, { own, settings, telemetry, hasFailed }: DrainPlanParts): DrainLineView[] {
   const rates = new Map((telemetry?.peers ?? []).map(({ name, linkBytesPerS }) => [name, linkBytesPerS]));
+  const nameOf = (vm: number): string => vmNameOf(fleet.vmNames[vm]!);
   const lines = planDrain(fleet, fleet.hostNamed(own), settings, (vm, _from, to) => {
     const name = fleet.hostNames[to]!;
-    const isPossible = rates.has(name) && !hasFailed(fleet.vmNames[vm]!, name);
+    const isPossible = rates.has(name) && !hasFailed(nameOf(vm), name);
     const wireBytes = fleet.residentBytes[vm]!;
     const ms = FIXED_MS + (wireBytes / (rates.get(name) ?? ASSUMED_BYTES_PER_S)) * 1000;
     return { totalMs: isPossible ? ms : Infinity, downtimeMs: DOWNTIME_MS, wireBytes };
   });
   return lines.map((line) => ({
-    vm: fleet.vmNames[line.vm]!,
+    vm: nameOf(line.vm),
     state: line.kind === 'goes' ? 'waiting' : line.kind === 'stays' ? 'stays' : 'moving',
     to: line.kind === 'stays' ? null : fleet.hostNames[line.to]!,
     ...{ migration: null, progress: 0, measured: null },

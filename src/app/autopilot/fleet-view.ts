@@ -124,6 +124,11 @@ export class FleetView {
   }
 }
 
+/** Of a name in the fleet: the VM's own. VM names have no spaces. */
+export function vmNameOf(fleetName: string): string {
+  return fleetName.split(' ')[0]!;
+}
+
 /** A share of a processor group that is smaller than this is not a host. */
 const CORES_MIN = 0.01;
 
