@@ -31,7 +31,11 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'app/ferry': [...core, 'core/predict', 'core/machine', ...io],
   'app/client': ['core/base', 'core/model', 'core/api', 'io/link'],
   'app/telemetry': ['core/base', 'core/model', 'core/api', ...io, 'app/ferry', 'app/client'],
-  'app/agent': [...core, 'core/predict', 'core/machine', 'core/api', ...io, 'app/ferry', 'app/client', 'app/telemetry'],
+  'app/autopilot': ['core/base', 'core/model', 'core/policy', 'core/api', 'io/log', 'app/client'],
+  'app/agent': [
+    ...[...core, 'core/predict', 'core/machine', 'core/policy', 'core/api', ...io],
+    ...['app/ferry', 'app/client', 'app/telemetry', 'app/autopilot'],
+  ],
   'app/lab': ['core/base', 'core/model', 'core/api', 'io/log', 'io/link', 'io/qemu', 'app/client'],
   'app/load': ['core/base', 'app/lab'],
   // Of what lies outside of src it may use one file: the recipes of guests.
@@ -50,6 +54,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'app/cli': [
     'core/base',
     'core/model',
+    'core/policy',
     'core/api',
     'io/link',
     'io/qemu',

@@ -39,7 +39,7 @@ if (((runE2e && e2e.length > 0) || runLong) && !setUp()) process.exit(1);
 const passed =
   (!runUnit || run('Unit and property tests', unit, ['--test-concurrency=2', '--test-timeout=120000'])) &&
   (!runE2e || run('End-to-end tests on real QEMU', e2e, ['--test-concurrency=1', '--test-timeout=900000'])) &&
-  (!runLong || run('Long end-to-end tests', long, ['--test-concurrency=1', '--test-timeout=900000']));
+  (!runLong || run('Long end-to-end tests', long, ['--test-concurrency=1', '--test-timeout=1800000']));
 if (unit.length + e2e.length + long.length === 0) {
   process.stderr.write(`No test file matches ${only.join(' ')}\n`);
   process.exit(2);

@@ -15,6 +15,7 @@ import type { Logger } from '../../io/log/logger.ts';
 import { cpuCount, hostMemory } from '../../io/hoststat/host-stat.ts';
 import type { FerryHost, Peer, TlsIdentity } from '../ferry/ports.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
+import { createAutopilot } from './agent-autopilot.ts';
 import { startTelemetry } from './agent-telemetry.ts';
 import type { AgentConfig } from './config.ts';
 import { AgentError } from './errors.ts';
@@ -102,7 +103,12 @@ async function assemble(config: AgentConfig, parts: AgentParts, frame: Frame): P
   const started = await startTelemetry(config, { ...parts, vms, migrations, linkOf });
   open.push(() => started.close());
   telemetry = started.telemetry;
-  const handlers = createHandlers({
+  const autopilot = createAutopilot(config, {
+    ...{ tls: parts.tls, vms, migrations, reservations, log },
+    handlers: () => handlers,
+  });
+  open.push(() => atMost(SHUTDOWN_MS_MAX, autopilot.close()));
+  const handlers: Handlers = createHandlers({
     host: config.name,
     version: parts.version,
     peers,
@@ -112,15 +118,17 @@ async function assemble(config: AgentConfig, parts: AgentParts, frame: Frame): P
     admission,
     history,
     telemetry,
+    autopilot,
   });
   await listen(config, { handlers, service, open, log });
+  autopilot.restore();
   // Booting a test guest takes seconds: found out now, not while a migration waits for it.
   if (config.accelerator === 'auto') void qemu.kvmWorks().catch(() => undefined);
   const watch = setInterval(() => vms.watch(), WATCH_INTERVAL_MS);
   open.push(() => clearInterval(watch));
   let stopped: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
-    await atMost(SHUTDOWN_MS_MAX, migrations.shutdown());
+    await atMost(SHUTDOWN_MS_MAX, Promise.all([autopilot.halt(), migrations.shutdown()]));
     await frame.closeAll();
   };
   return { stop: async () => await (stopped ??= stop()) };
@@ -140,7 +148,7 @@ async function listen(config: AgentConfig, { handlers, service, open, log }: Lis
     return api;
   };
   const forPeers = await opened('peers');
-  await service.listen((socket) => forPeers.serve(socket));
+  await service.listen((socket, peerName) => forPeers.serve(socket, peerName));
   const local = await opened('local');
   await makeWayFor(config.socket);
   try {
@@ -165,7 +173,7 @@ function capacityOf({ capacity }: AgentConfig): { memoryBytes: number; vcpus: nu
 }
 
 /** Waits for the work, but no longer than this: a migration in doubt may wait for the other host for ever. */
-async function atMost(ms: number, work: Promise<void>): Promise<void> {
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
   await Promise.race([work, sleep(ms, undefined, { ref: false })]);
 }
 

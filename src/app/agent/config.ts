@@ -10,7 +10,9 @@ import { z } from 'zod';
 import { describeIssues } from '../../core/api/issues.ts';
 import { hostNameSchema } from '../../core/api/schemas.ts';
 import { parseSizeBytes } from '../../core/model/units.ts';
+import { PolicyError } from '../../core/policy/errors.ts';
 import { logLevels } from '../../io/log/logger.ts';
+import { autopilotSettings } from '../autopilot/settings.ts';
 import { AgentError } from './errors.ts';
 import { CONFIG_BYTES_MAX, SOCKET_PATH_BYTES_MAX } from './limits.ts';
 
@@ -36,6 +38,22 @@ const portRange = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** Settings are the autopilot's own, with their names and ranges (docs/autopilot.md). */
+const autopilotSchema = z
+  .looseObject({
+    /** Hosts whose autopilots may move VMs away from here, by the name in their certificate. */
+    obey: z.array(hostNameSchema).default([]),
+  })
+  .superRefine(({ obey: _obey, ...settings }, context) => {
+    try {
+      autopilotSettings(settings);
+    } catch (error) {
+      if (!(error instanceof PolicyError)) throw error;
+      const path = [String(error.fields['field'])];
+      context.addIssue({ code: 'custom', path, message: error.message });
+    }
+  });
+
 const configSchema = z
   .strictObject({
     /** The host's name: the one in its certificate. */
@@ -56,6 +74,7 @@ const configSchema = z
       .prefault({}),
     /** Where figures for Prometheus are served besides the unix socket; nobody is asked who he is there. */
     metrics: z.strictObject({ address, port }).optional(),
+    autopilot: autopilotSchema.prefault({}),
     accelerator: z.enum(['auto', 'kvm', 'tcg']).default('auto'),
     log: z.strictObject({ level: z.enum(logLevels).default('info'), file: path.optional() }).prefault({}),
   })

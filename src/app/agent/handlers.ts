@@ -10,6 +10,7 @@ import type { Migrations } from './migrations.ts';
 import type { Reservations } from './reservations.ts';
 import type { Vms } from './vms.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
+import type { AgentAutopilot } from './agent-autopilot.ts';
 
 export type HandlerParts = {
   readonly host: string;
@@ -21,6 +22,7 @@ export type HandlerParts = {
   readonly admission: AdmissionParts;
   readonly history: History;
   readonly telemetry: Telemetry;
+  readonly autopilot: AgentAutopilot;
 };
 
 export function createHandlers(parts: HandlerParts): Handlers {
@@ -62,6 +64,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
       return await Promise.resolve({ id: params.id, word: body.word });
     },
     history: async ({ query }) => await Promise.resolve({ reports: history.list(query) }),
+    ...parts.autopilot.handlers,
     metrics: parts.telemetry.page,
     openapi: async () => await Promise.resolve(openapiDocument(parts.version)),
   };

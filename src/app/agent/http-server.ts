@@ -7,21 +7,23 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Socket } from 'node:net';
 import type { z } from 'zod';
 import { ApiError } from '../../core/api/errors.ts';
+import { assert } from '../../core/base/assert.ts';
 import { encodeEvent } from '../../core/api/events.ts';
 import type { MigrationEvent } from '../../core/api/events.ts';
 import { describeIssues } from '../../core/api/issues.ts';
 import { BODY_BYTES_MAX } from '../../core/api/limits.ts';
 import { routes } from '../../core/api/routes.ts';
-import type { CheckedOf, ResponseOf, Route, RouteName } from '../../core/api/routes.ts';
+import type { Caller, CheckedOf, ResponseOf, Route, RouteName } from '../../core/api/routes.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { errorAnswer } from './http-errors.ts';
 import { EVENT_STREAMS_MAX, LAST_WORDS_MS } from './limits.ts';
 
-/** `signal` is aborted when the client goes away. */
+/** `signal` is aborted when the client goes away; `caller` is who asks. */
 export type Handlers = {
   readonly [Name in Exclude<RouteName, 'migrationEvents' | 'openapi'>]: (
     request: CheckedOf<Name>,
     signal: AbortSignal,
+    caller: Caller,
   ) => Promise<ReadonlyDeep<ResponseOf<Name>>>;
 } & {
   readonly migrationEvents: (
@@ -41,8 +43,8 @@ type ReadonlyDeep<T> = T extends readonly (infer Item)[]
     : T;
 
 export type HttpApi = {
-  /** Takes over a connection that someone else accepted. */
-  readonly serve: (socket: Socket) => void;
+  /** Takes over a connection that someone else accepted, of the host with this name in its certificate. */
+  readonly serve: (socket: Socket, peerName: string) => void;
   readonly listenUnix: (path: string) => Promise<void>;
   readonly close: () => Promise<void>;
 };
@@ -51,6 +53,8 @@ export type HttpApi = {
 export async function createHttpApi(audience: Route['audience'], handlers: Handlers, log: Logger): Promise<HttpApi> {
   const app = fastify({ logger: false, bodyLimit: BODY_BYTES_MAX, forceCloseConnections: true });
   let streams = 0;
+  const peerNames = new WeakMap<Socket, string>();
+  const callerOf = ({ raw }: FastifyRequest): Caller => ({ peer: peerOf(raw.socket, peerNames, audience) });
   app.setErrorHandler((error, request, reply) => answerError(error, request, reply, log));
   app.setNotFoundHandler((request) => {
     throw new ApiError('ROUTE_UNKNOWN', `There is no ${request.method} ${request.url} in this API.`);
@@ -61,20 +65,21 @@ export async function createHttpApi(audience: Route['audience'], handlers: Handl
   });
   for (const [name, route] of Object.entries<Route>(routes)) {
     if (audience === 'peers' && route.audience !== 'peers') continue;
-    const handle = handlers[name as RouteName] as (checked: unknown, signal: AbortSignal) => unknown;
+    const handle = handlers[name as RouteName] as (checked: unknown, signal: AbortSignal, caller: Caller) => unknown;
     app.route({
       method: route.method,
       url: route.path.replace(/\{(\w+)\}/g, ':$1'),
       handler: async (request, reply) => {
         const checked = checkRequest(route, request);
         const signal = goneSignal(reply);
-        if (route.stream !== true) return await reply.code(route.status).send(await handle(checked, signal));
+        const caller = callerOf(request);
+        if (route.stream !== true) return await reply.code(route.status).send(await handle(checked, signal, caller));
         if (streams >= EVENT_STREAMS_MAX) {
           throw new ApiError('TOO_MANY_STREAMS', `${EVENT_STREAMS_MAX} event streams are open already.`);
         }
         streams++;
         try {
-          await streamEvents(reply, handle(checked, signal) as AsyncGenerator<MigrationEvent>);
+          await streamEvents(reply, handle(checked, signal, caller) as AsyncGenerator<MigrationEvent>);
         } finally {
           streams--;
         }
@@ -87,10 +92,20 @@ export async function createHttpApi(audience: Route['audience'], handlers: Handl
   }
   await app.ready();
   return {
-    serve: (socket) => void app.server.emit('connection', socket),
+    serve: (socket, peerName) => {
+      peerNames.set(socket, peerName);
+      app.server.emit('connection', socket);
+    },
     listenUnix: (path) => listenUnix(app, path),
     close: () => closeServer(app),
   };
+}
+
+/** A host without a name on the server for hosts would be taken for a person of this one. */
+function peerOf(socket: Socket, names: WeakMap<Socket, string>, audience: Route['audience']): string | null {
+  const name = names.get(socket) ?? null;
+  assert((name === null) === (audience === 'local'), 'hosts have names, and nobody else has');
+  return name;
 }
 
 /** The server was not opened by fastify, so fastify does not close it. Event streams get a moment to say how it ended. */

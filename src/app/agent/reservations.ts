@@ -21,6 +21,7 @@ export class Reservations {
   readonly #used: () => Amounts;
   readonly #clockMs: () => number;
   readonly #leases = new Map<string, Lease>();
+  #closed: Problem | null = null;
 
   /** `used`: what the machines take that are already here, incoming ones included. `clockMs` never goes back. */
   constructor(capacity: Amounts, used: () => Amounts, clockMs: () => number) {
@@ -33,6 +34,11 @@ export class Reservations {
     return this.#capacity;
   }
 
+  /** Refuses every further machine for this reason; null: no longer. What is held stays held. */
+  close(because: Problem | null): void {
+    this.#closed = because;
+  }
+
   /** Sum of the leases; a lease whose QEMU runs is counted under `used` instead. */
   reserved(): Amounts {
     this.#expire();
@@ -43,7 +49,7 @@ export class Reservations {
   problems(need: Need, migrationId: string | null): Problem[] {
     this.#expire();
     const others = [...this.#leases.values()].filter((lease) => lease.migrationId !== migrationId);
-    const problems: Problem[] = [];
+    const problems: Problem[] = this.#closed === null ? [] : [this.#closed];
     const holder = others.find((lease) => lease.name === need.name);
     if (holder !== undefined) {
       problems.push({

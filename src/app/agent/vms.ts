@@ -74,6 +74,11 @@ export class Vms {
     return [...this.#entries.values()].filter((entry) => !entry.gone).length;
   }
 
+  /** Names of the machines that are here, or on their way to here. */
+  present(): string[] {
+    return [...this.#entries].flatMap(([name, { gone }]) => (gone ? [] : [name]));
+  }
+
   /** Whether a name is in use; a machine whose QEMU has ended does not hold its name. */
   isTaken(name: string): boolean {
     return this.#entries.get(name)?.gone === false;

@@ -62,7 +62,7 @@ const ofCode: Readonly<Record<string, ExitCode>> = {
   PKI_FOLDER: exitCodes.failed,
 };
 /** Errors of what a person wrote: arguments, files, certificates. */
-const usagePrefixes = ['UNIT_', 'CONFIG_', 'SPEC_', 'PKI_', 'IDENTITY_', 'LAB_', 'BENCH_', 'USAGE_'];
+const usagePrefixes = ['UNIT_', 'CONFIG_', 'SPEC_', 'PKI_', 'IDENTITY_', 'LAB_', 'BENCH_', 'POLICY_', 'USAGE_'];
 
 export function exitCodeOfError(error: unknown): ExitCode {
   if (!(error instanceof AppError)) return exitCodes.internal;

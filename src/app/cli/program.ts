@@ -2,6 +2,7 @@
 import { Argument, Command, Option } from 'commander';
 import { packageVersion } from '../agent/package-version.ts';
 import { durationMs, wholeNumber } from './arguments.ts';
+import { addAutopilotCommands, addDrainCommands } from './autopilot-program.ts';
 import { defaultSocket } from './console.ts';
 import { setNames } from '../bench/set-names.ts';
 import type { CommonOptions, Console } from './console.ts';
@@ -40,6 +41,8 @@ export function createProgram(console: Console, done: (exitCode: number) => void
   addMigrationCommands(frame);
   addResolveCommand(frame);
   addVmCommands(frame);
+  addAutopilotCommands(frame);
+  addDrainCommands(frame);
   addHostCommands(frame);
   addLabCommands(frame);
   addBenchCommand(frame);

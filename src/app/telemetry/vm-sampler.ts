@@ -93,6 +93,7 @@ export class VmSampler {
     const share = this.#looks?.share ?? null;
     return {
       ...{ name: vm.name, state: vm.state, vcpus: vm.spec.vcpus, migration: vm.migration },
+      placement: vm.spec.placement,
       ...{ ...cpu, capCores: this.#capCores },
       memory: { assignedBytes: vm.spec.memory, residentBytes: resident, usedBytes: this.#usedBytes },
       dirty: share === null ? null : dirtyClassOf(share),

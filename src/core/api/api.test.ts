@@ -30,7 +30,7 @@ test('the document has every route, with its parameters', () => {
   }
 });
 
-test('other hosts may read what is harmless, and nothing else', () => {
+test('other hosts may read what is harmless, and ask for what is checked by their name, and nothing else', () => {
   const open = Object.entries(routes).filter(([, route]) => route.audience === 'peers');
   assert.deepEqual(
     open.map(([name, route]) => [name, route.method]),
@@ -38,6 +38,13 @@ test('other hosts may read what is harmless, and nothing else', () => {
       ['health', 'GET'],
       ['host', 'GET'],
       ['telemetry', 'GET'],
+      ['autopilotLease', 'POST'],
+      ['autopilotPlan', 'POST'],
+      ['autopilotMove', 'POST'],
+      ['autopilotMoveState', 'GET'],
+      ['drain', 'POST'],
+      ['drainState', 'GET'],
+      ['undrain', 'POST'],
     ],
   );
 });

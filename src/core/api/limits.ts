@@ -30,6 +30,11 @@ export const PLAN_MS_MIN = 200;
 export const PLAN_MS_MAX = 60_000;
 export const PLAN_MS_DEFAULT = 3_000;
 
+/** An autopilot that has gone leaves its hosts free after this time at the latest. */
+export const LEASE_MS_MAX = 600_000;
+export const LOG_ROWS_DEFAULT = 50;
+export const LOG_ROWS_MAX = 1000;
+
 /** Of the history of telemetry: a week. */
 export const TELEMETRY_MINUTES_MAX = 10_080;
 export const TELEMETRY_MINUTES_DEFAULT = 10;

@@ -5,8 +5,12 @@
  * A path parameter is written `{name}` as in OpenAPI.
  */
 import type { z } from 'zod';
+import { autopilotRoutes } from './autopilot-routes.ts';
 import * as shape from './schemas.ts';
 import { hostTelemetrySchema, telemetryHistorySchema, telemetryQuerySchema } from './telemetry-schemas.ts';
+
+/** Who asks: a host, by the name in its certificate; null for somebody at the unix socket of the agent. */
+export type Caller = { readonly peer: string | null };
 
 export type Route = {
   readonly method: 'GET' | 'POST';
@@ -174,6 +178,7 @@ export const routes = {
     response: shape.historySchema,
     status: 200,
   },
+  ...autopilotRoutes,
   openapi: {
     method: 'GET',
     path: '/openapi.json',

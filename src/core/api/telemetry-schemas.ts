@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { dirtyClasses, type HostTelemetry, type PeerTelemetry, type VmTelemetry } from '../model/telemetry.ts';
 import type { TelemetryHistory, TelemetryPoint } from '../model/telemetry-history.ts';
-import { vmNameSchema, vmStates } from '../model/vm.ts';
+import { placementSchema, vmNameSchema, vmStates } from '../model/vm.ts';
 import { TELEMETRY_MINUTES_DEFAULT, TELEMETRY_MINUTES_MAX } from './limits.ts';
 
 const amount = z.number().min(0);
@@ -23,6 +23,7 @@ const vmTelemetrySchema = z.object({
   network: networkSchema,
   disk: diskSchema,
   migration: z.string().nullable(),
+  placement: placementSchema.optional(),
 }) satisfies z.ZodType<VmTelemetry>;
 
 const peerTelemetrySchema = z.object({

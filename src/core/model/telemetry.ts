@@ -4,7 +4,7 @@
  * CPU use is in processor cores (1.5 = one and a half cores busy) over the time since the look before, rates are per second
  * over the same time. Null: not known, for example in the first look or where the guest has no agent.
  */
-import type { VmState } from './vm.ts';
+import type { PlacementSpec, VmState } from './vm.ts';
 
 /** By the share of its memory that a VM writes to per second, each page counted once. */
 export const dirtyClasses = ['idle', 'low', 'medium', 'high'] as const;
@@ -31,6 +31,8 @@ export type VmTelemetry = {
   readonly disk: { readonly readBytesPerS: number | null; readonly writtenBytesPerS: number | null };
   /** The migration it takes part in. */
   readonly migration: string | null;
+  /** What its spec says to the autopilot. */
+  readonly placement?: PlacementSpec | undefined;
 };
 
 export type PeerTelemetry = {

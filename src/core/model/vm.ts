@@ -49,6 +49,20 @@ export const networkSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('tap'), bridge: noComma('a bridge'), mac: mac.optional() }),
 ]);
 
+const groupName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be 1 to 63 letters, digits, ".", "_" or "-"');
+
+/** What the autopilot has to respect (docs/autopilot.md). */
+export const placementSchema = z.strictObject({
+  /** Never to be moved by it; a person may. */
+  pinned: z.boolean().default(false),
+  /** VMs with the same word stay on one host. */
+  together: groupName.optional(),
+  /** VMs with the same word never meet on one host. */
+  apart: groupName.optional(),
+});
+
 export const vmSpecSchema = z.strictObject({
   name: vmNameSchema,
   /** A QEMU machine type; an alias like `q35` is resolved to a versioned type when the VM first starts. */
@@ -66,12 +80,14 @@ export const vmSpecSchema = z.strictObject({
   disks: z.array(diskSchema).max(24).default([]),
   networks: z.array(networkSchema).max(8).default([]),
   guestAgent: z.boolean().default(true),
+  placement: placementSchema.optional(),
   /** Further raw QEMU arguments; `{run}` is replaced by the host's folder of this VM. */
   qemuArguments: z.array(z.string()).default([]),
 });
 
 export type VmSpec = z.infer<typeof vmSpecSchema>;
 export type DiskSpec = z.infer<typeof diskSchema>;
+export type PlacementSpec = z.infer<typeof placementSchema>;
 export type NetworkSpec = z.infer<typeof networkSchema>;
 
 export const vmStates = ['starting', 'running', 'paused', 'incoming', 'migrating', 'handed over', 'gone'] as const;

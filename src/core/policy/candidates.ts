@@ -49,7 +49,10 @@ export function examine(round: Round, vm: number, wish: Wish): Candidate | Refus
       (kin.length === 0 || kin.some((other) => fleet.vmHost[other] === host)),
   });
   if (found.length === 0) return 'no place';
-  const paths = found.map((to) => ({ to, prediction: round.predict(vm, wish.host, to) }));
+  const paths = found
+    .map((to) => ({ to, prediction: round.predict(vm, wish.host, to) }))
+    .filter(({ prediction }) => Number.isFinite(prediction.totalMs));
+  if (paths.length === 0) return 'no prediction';
   const affordable = paths.filter(
     ({ to, prediction }) => round.affords(wish.host, prediction) && round.affords(to, prediction),
   );
@@ -85,7 +88,7 @@ export function compareCandidates(a: Candidate, b: Candidate): number {
 function refusalOf(round: Round, vm: number, wish: Wish): Refusal | null {
   const { fleet, history, config } = round;
   if (fleet.isPinned[vm] === 1) return 'pinned';
-  if (fleet.vmTarget[vm] !== NOWHERE) return 'under way';
+  if (fleet.vmTarget[vm] !== NOWHERE || fleet.isBusy[vm] === 1) return 'under way';
   if (fleet.atMs - history.lastVmMoveMs(fleet.vmNames[vm]!) < config.vmCooldownMs) return 'cooling down';
   const hasKinHere = fleet.kinOf(vm).some((other) => other !== vm && fleet.vmHost[other] === wish.host);
   if (hasKinHere) return 'kept together';

@@ -2,7 +2,7 @@
 import type { Goal } from './config.ts';
 import type { Resource, Shares } from './marks.ts';
 
-/** Of moving a VM to a host. Infinite or no numbers: it cannot be said, and so it is not done. */
+/** Of moving a VM to a host. A total time that is infinite or no number: it cannot be said, and so it is not done. */
 export type Prediction = { readonly totalMs: number; readonly downtimeMs: number; readonly wireBytes: number };
 /** By their indices in the fleet. Pure: the same answer in one round. */
 export type Predict = (vm: number, from: number, to: number) => Prediction;
@@ -15,6 +15,7 @@ export const refusals = [
   'kept together',
   'no relief',
   'no place',
+  'no prediction',
   'over budget',
   'too long',
 ] as const;

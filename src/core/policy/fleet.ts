@@ -43,6 +43,8 @@ export type VmFigures = {
   readonly residentBytes: number;
   /** Never to be moved. */
   readonly isPinned?: boolean;
+  /** Not to be moved now: it takes part in something, to which nobody here knows the other end. */
+  readonly isBusy?: boolean;
   /** VMs with the same word stay on one host, or never meet on one. */
   readonly affinity?: string;
   readonly antiAffinity?: string;
@@ -81,6 +83,7 @@ export class Fleet {
   readonly vmMemoryBytes: Float64Array;
   readonly residentBytes: Float64Array;
   readonly isPinned: Uint8Array;
+  readonly isBusy: Uint8Array;
   /** Number of the group, or NOWHERE. */
   readonly affinity: Int32Array;
   readonly antiAffinity: Int32Array;
@@ -124,6 +127,7 @@ export class Fleet {
     this.vmMemoryBytes = column(vms, 'memoryBytes', (vm) => vm.memoryBytes);
     this.residentBytes = column(vms, 'residentBytes', (vm) => vm.residentBytes);
     this.isPinned = Uint8Array.from(vms, (vm) => (vm.isPinned === true ? 1 : 0));
+    this.isBusy = Uint8Array.from(vms, (vm) => (vm.isBusy === true ? 1 : 0));
     [this.affinity, this.#affinityMembers] = groupsOf(vms.map(({ affinity }) => affinity));
     [this.antiAffinity, this.#antiAffinityMembers] = groupsOf(vms.map(({ antiAffinity }) => antiAffinity));
     this.#firstVm = new Int32Array(hosts.length).fill(NOWHERE);

@@ -13,6 +13,11 @@ export function sampleWeight(elapsedMs: number, halfLifeMs: number = HALF_LIFE_M
 }
 
 /** `average` is null before the first sample. */
-export function foldSample(average: number | null, sample: number, elapsedMs: number): number {
-  return average === null ? sample : average + (sample - average) * sampleWeight(elapsedMs);
+export function foldSample(
+  average: number | null,
+  sample: number,
+  elapsedMs: number,
+  halfLifeMs: number = HALF_LIFE_MS,
+): number {
+  return average === null ? sample : average + (sample - average) * sampleWeight(elapsedMs, halfLifeMs);
 }

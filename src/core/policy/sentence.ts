@@ -47,11 +47,12 @@ function clauseOf(reason: StayReason): string {
 
 const refusalTexts: Readonly<Record<Refusal, string>> = {
   pinned: 'never to be moved',
-  'under way': 'already leaving',
+  'under way': 'already being moved',
   'cooling down': 'moved a short time ago',
   'kept together': 'kept together with others there',
   'no relief': 'too small to relieve it',
   'no place': 'without a host that has room and stays below its mark',
+  'no prediction': 'without a prediction of what their move would take',
   'over budget': 'beyond the budget of this hour',
   'too long': 'longer to move than the overload is expected to last',
 };

@@ -64,6 +64,10 @@ export const logEvents = [
   'journal.appended',
   'journal.failed',
   'autopilot.decided',
+  'autopilot.moved',
+  'autopilot.state',
+  'autopilot.failed',
+  'drain.state',
   'lab.step',
 ] as const;
 export type LogEvent = (typeof logEvents)[number];
