@@ -71,7 +71,9 @@ export function autopilotHandlers(parts: AutopilotHandlerParts) {
     ): Promise<MigrationView> => {
       requireObeyed(parts, caller);
       requireLease(parts, caller, body.lease);
-      return await migrations.start({ vm: body.vm, destination: body.destination, options }, signal);
+      const { vm, destination } = body;
+      // What it would take is known from the round that chose it.
+      return await migrations.start({ vm, destination, options, plan: false }, signal);
     },
     autopilotMoveState: async (
       { params }: CheckedOf<'autopilotMoveState'>,

@@ -81,14 +81,14 @@ const KNOWN_MS = 2000;
 const KNOWN_MS_MAX = 16_000;
 /** A change must promise this much; to a lighter level on a crowded host, where little is certain, more. */
 const GAIN = 0.985;
-const GAIN_LIGHTER_CROWDED = 0.9;
+const GAIN_LIGHTER_CROWDED = 0.85;
 /** Weight of processor time that is nobody's bottleneck: others on the host may want it. */
 const COST_WEIGHT = 0.01;
 const WEIGHT = 0.3;
 /** Batches after a change that tell how the new level compares with the old one. */
 const TRIAL_BATCHES = 12;
 /** A level not tried yet may cost this much less than the table says. */
-const HOPE = 0.8;
+const HOPE = 0.9;
 /** Work that takes longer than so many times its processor time was held up by something else. */
 const CROWD_MAX = 4;
 /** Below this share of the span's bytes, compression decides nothing. */
