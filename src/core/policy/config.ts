@@ -53,11 +53,12 @@ export const defaultConfig: AutopilotConfig = {
   // Wider than the gap between threshold and low mark, so that balancing does not chase noise.
   balanceMargin: 0.12,
   emptyBelowShare: 0.25,
-  // On top of the average's half-life. Twice as long left simulated hosts above for half as long again and saved no move.
-  sustainMs: MINUTE,
+  // On top of the average's half-life. A minute, with three minutes of cooldown, left simulated hosts above for a fifth longer
+  // and saved a fifth of the moves, but no byte.
+  sustainMs: MINUTE / 2,
   vmCooldownMs: HOUR,
-  // Several half-lives of the average: what the last move did has to be seen before the next is decided.
-  hostCooldownMs: 3 * MINUTE,
+  // A VM's average goes with it, so what a move did is seen at once; what the moving itself cost takes a half-life to be forgotten.
+  hostCooldownMs: MINUTE,
   // A quarter of a day: who returns sooner follows the daily wave instead of avoiding it.
   returnMs: 6 * HOUR,
   movesAtATime: 1,

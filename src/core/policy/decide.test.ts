@@ -70,7 +70,7 @@ test('every way of not moving has its sentence', () => {
     [a(worldOf([host('a'), b], [vm('x', 'a', 2)]), 5), /it is at 20.0 % of its CPU, and its mark is 65.0 %/],
     [a(worldOf([host('a'), b], hot), 1), /above 65.0 %, but for 1 min 00 s only, and it acts after 2 min 00 s/],
     [a(worldOf([host('a'), b], hot), 3), /but a move is under way there/],
-    [a(worldOf([host('a'), b], hot), 4), /its last move is so recent that it waits another 3 min 00 s/],
+    [a(worldOf([host('a'), b], hot), 4), /its last move is so recent that it waits another 1 min 00 s/],
     [
       a(worldOf([host('a'), host('b', { cores: 4 })], hot), 3),
       /3 without a host that has room and stays below its mark/,

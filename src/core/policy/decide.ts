@@ -52,12 +52,14 @@ function reasonToStay(round: Round, host: number, pressure: Pressure | null): St
     const ageMs = fleet.atMs - fleet.figuresAtMs[host]!;
     return { why: 'stale figures', ageMs, ageMsMax: config.figuresAgeMsMax };
   }
-  const load = loadOf(round, host, marks.act);
-  if (pressure === null) return { why: 'calm', ...load };
+  if (pressure === null) return { why: 'calm', ...loadOf(round, host, marks.act) };
+  const load = pressingLoad(round, host);
   const forMs = fleet.atMs - pressure.sinceMs;
   if (!pressure.isActing) return { why: 'not for long enough', forMs, sustainMs: config.sustainMs, ...load };
   // A history that was not shown this view may still call it pressed.
-  if (pressedResource(fleet, host, marks.stop) === null) return { why: 'calm', ...load };
+  if (pressedResource(fleet, host, marks.stop) === null) {
+    return { why: 'calm', ...loadOf(round, host, marks.act) };
+  }
   if (round.movesOf(host) >= config.movesAtATime)
     return { why: 'moves under way', moves: round.movesOf(host), ...load };
   const leftMs = round.coolingLeftMs(host);
@@ -86,7 +88,7 @@ function relieve(round: Round, host: number, pressure: Pressure): Decision[] {
     const best = candidates.toSorted(compareCandidates)[0];
     if (best === undefined) {
       if (moves.length > 0) break;
-      const reason = { why: 'no VM can go', vms: vms.length, refused, ...loadOf(round, host, marks.act) } as const;
+      const reason = { why: 'no VM can go', vms: vms.length, refused, ...pressingLoad(round, host) } as const;
       return [{ kind: 'stay', host, hostName: fleet.hostNames[host]!, reason }];
     }
     chosen.add(best.vm);
@@ -97,7 +99,7 @@ function relieve(round: Round, host: number, pressure: Pressure): Decision[] {
     const fromAfter = { cpu: before.cpu - gone.cpu, memory: before.memory - gone.memory };
     moves.push({
       ...moveOf(round, best),
-      ...{ goal, load: loadOf(round, host, marks.act), forMs, choices: candidates.length, fromAfter },
+      ...{ goal, load: pressingLoad(round, host), forMs, choices: candidates.length, fromAfter },
     });
     round.take(best.vm, best.to, best.prediction);
   }
@@ -113,6 +115,12 @@ function examineAll(round: Round, vms: readonly number[], wish: Wish) {
     else candidates.push(answer);
   }
   return { candidates, refused };
+}
+
+/** For people: beside the mark that the host is above, which once it was acted on is the lower one. */
+function pressingLoad(round: Round, host: number): Load {
+  const load = loadOf(round, host, round.marks.act);
+  return load.share > load.mark ? load : loadOf(round, host, round.marks.stop);
 }
 
 /** Of the resource that is nearest to its mark, or furthest above it. */
