@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { labSignalAgent, labStartAgent } from '../../src/app/lab/lab.ts';
 import type { AutopilotRound, AutopilotStatus } from '../../src/core/model/autopilot.ts';
-import { lastSequence, logOf, sceneConfig, untilSaid, untilState } from '../support/autopilot-scene.ts';
+import { lastSequence, logOf, sceneConfig, statusOf, untilSaid, untilState } from '../support/autopilot-scene.ts';
 import type { LabGuest } from '../support/lab-guest.ts';
 import { useLab } from '../support/lab-hosts.ts';
 import { assertWorkSound, workOn } from '../support/work-watch.ts';
@@ -86,9 +86,7 @@ test('the second takes over when the first is gone, and makes way for nobody who
   const deadline = performance.now() + 20_000;
   let states: string[] = [];
   do {
-    states = await Promise.all(
-      (['a', 'b'] as const).map(async (host) => (await lab.ok<AutopilotStatus>(host, 'autopilot')).state),
-    );
+    states = await Promise.all((['a', 'b'] as const).map(async (host) => (await statusOf(lab, host)).state));
   } while (states.filter((state) => state === 'acting').length !== 1 && performance.now() < deadline);
   assert.equal(states.filter((state) => state === 'acting').length, 1, states.join());
   for (const host of ['a', 'b'] as const) await lab.ok(host, 'autopilot', 'off');

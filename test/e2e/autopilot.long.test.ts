@@ -7,9 +7,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AutopilotStatus } from '../../src/core/model/autopilot.ts';
 import type { MovePlan } from '../../src/core/model/plan.ts';
-import { logOf, untilSaid } from '../support/autopilot-scene.ts';
+import { logOf, statusOf, untilSaid } from '../support/autopilot-scene.ts';
 import type { LabGuest } from '../support/lab-guest.ts';
 import { useLab } from '../support/lab-hosts.ts';
 import { assertWorkSound, workOn } from '../support/work-watch.ts';
@@ -61,7 +60,7 @@ test(
 
     const shares: number[] = [];
     for (const untilMs = performance.now() + QUIET_MS; performance.now() < untilMs; await sleep(LOOK_MS)) {
-      const { hosts } = await lab.ok<AutopilotStatus>('a', 'autopilot');
+      const { hosts } = await statusOf(lab, 'a');
       shares.push(hosts.find(({ name }) => name === 'a')?.cpuShare ?? NaN);
       assert.deepEqual(await lab.vmStates('b'), [`${moved} running`]);
     }

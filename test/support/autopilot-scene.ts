@@ -1,6 +1,7 @@
 /** What the end-to-end tests of the autopilot share: hosts of 2 cores, busy guests, minutes that are seconds, and waiting. */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { AgentClient } from '../../src/app/client/agent-client.ts';
 import type { AutopilotLogEntry, AutopilotStatus } from '../../src/core/model/autopilot.ts';
 import type { HostName, LabHosts } from './lab-hosts.ts';
 
@@ -20,15 +21,27 @@ export function sceneConfig(obey: readonly HostName[], settings: object = quick)
   return { capacity: { cores: CORES, memory: '1GiB' }, autopilot: { obey, ...settings } };
 }
 
+/** Without a program for each look: these would take a processor from the guests whose use is watched. */
 export async function logOf(lab: LabHosts, host: HostName): Promise<readonly AutopilotLogEntry[]> {
-  const { entries } = await lab.ok<{ entries: readonly AutopilotLogEntry[] }>(
+  const { entries } = await ask(
+    lab,
     host,
-    'autopilot',
-    'log',
-    '--limit',
-    '500',
+    async (client) => await client.call('autopilotLog', { query: { limit: 500 } }),
   );
   return entries;
+}
+
+export async function statusOf(lab: LabHosts, host: HostName): Promise<AutopilotStatus> {
+  return await ask(lab, host, async (client) => await client.call('autopilotStatus', {}));
+}
+
+async function ask<T>(lab: LabHosts, host: HostName, question: (client: AgentClient) => Promise<T>): Promise<T> {
+  const client = lab.client(host);
+  try {
+    return await question(client);
+  } finally {
+    await client.close();
+  }
 }
 
 /** Waits until something that was decided since then says this; fails with all that was decided. */
@@ -58,7 +71,7 @@ export async function untilState(
 ): Promise<AutopilotStatus> {
   const deadline = performance.now() + 30_000;
   for (;;) {
-    const status = await lab.ok<AutopilotStatus>(host, 'autopilot', 'status');
+    const status = await statusOf(lab, host);
     if (status.state === state) return status;
     if (performance.now() > deadline)
       assert.fail(`The autopilot of ${host} is not ${state}: ${JSON.stringify(status)}`);
