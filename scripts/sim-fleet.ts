@@ -6,13 +6,14 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { FleetRun } from '../src/app/bench/fleet-report.ts';
+import { figureTexts, figureTitles } from '../src/app/bench/fleet-figures.ts';
+import type { FleetRun } from '../src/app/bench/fleet-figures.ts';
+import { formatTable } from '../src/app/cli/table.ts';
 import { describeError } from '../src/core/base/errors.ts';
 import { SimError } from '../src/core/fleet/errors.ts';
 import { simPolicyNames } from '../src/core/fleet/sim-policies.ts';
 import type { SimPolicyName } from '../src/core/fleet/sim-policies.ts';
 import { simulate } from '../src/core/fleet/simulate.ts';
-import { formatBytes, formatMs } from '../src/core/model/units.ts';
 
 const usage = `npm run sim:fleet -- [options]
   --hosts N       hosts (default 1000)
@@ -81,21 +82,8 @@ function runOne({ hosts, vms, seed, hours }: Arguments, policy: SimPolicyName): 
 }
 
 function tableLines(runs: readonly FleetRun[]): string[] {
-  const head = ['POLICY', 'HOST-HOURS ABOVE', 'MOVES', 'BYTES', 'DOWNTIME', 'PING-PONG', 'WALL', 'MEMORY'];
-  const rows = runs.map(({ figures }) => [
-    figures.policy,
-    (figures.timeAboveThreshold / 3600).toFixed(1),
-    String(figures.moves),
-    formatBytes(figures.bytes),
-    formatMs(figures.downtimeMs),
-    String(figures.pingPong),
-    formatMs(figures.wallMs),
-    formatBytes(figures.peakRssBytes),
-  ]);
-  const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => row[column]!.length)));
-  const line = (row: readonly string[]): string =>
-    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ');
-  return [head, ...rows].map(line);
+  const head = figureTitles.map((title) => title.toUpperCase());
+  return formatTable(head, runs.map(figureTexts), 'l'.padEnd(head.length, 'r'));
 }
 
 async function writeReport(args: Arguments, runs: readonly FleetRun[], folder: string): Promise<void> {

@@ -15,25 +15,17 @@ import type { MigrationReport } from '../../core/model/migration.ts';
 import { formatMs } from '../../core/model/units.ts';
 import { HostState } from '../../core/policy/fleet.ts';
 import type { Fleet } from '../../core/policy/fleet.ts';
-import type { Logger } from '../../io/log/logger.ts';
-import type { DecisionLog } from './decision-log.ts';
 import { drainLines } from './drain-plan.ts';
 import { quickCall } from './fleet-host.ts';
 import type { FleetHost } from './fleet-host.ts';
 import { FleetView } from './fleet-view.ts';
+import type { AutopilotParts } from './autopilot.ts';
 import { DRAIN_PLANS_MAX, DRAIN_WAIT_MS, FOLLOW_MS, LOOK_SETTLE_MS, ORDER_MS_MAX } from './limits.ts';
 import { problemText, withoutStop } from './problem-text.ts';
 import { autopilotSettings } from './settings.ts';
 import type { AutopilotSettings, GivenSettings } from './settings.ts';
 
-export type DrainParts = {
-  readonly own: string;
-  readonly hosts: readonly FleetHost[];
-  readonly defaults: GivenSettings;
-  readonly log: DecisionLog;
-  readonly logger: Logger;
-  /** Milliseconds since 1970, but never going back. */
-  readonly clockMs: () => number;
+export type DrainParts = AutopilotParts & {
   /** Names of the VMs that are at this host, on their way to it included. */
   readonly vmsHere: () => readonly string[];
   /** Reservations are refused from now on, or no longer. */

@@ -1,12 +1,9 @@
 /** The simulated fleet's figures as one HTML file that needs nothing else; the charts are drawn by chart.ts. Pure. */
-import type { SimResult, SimSeries } from '../../core/fleet/simulate.ts';
-import { formatBytes, formatMs } from '../../core/model/units.ts';
+import type { SimSeries } from '../../core/fleet/simulate.ts';
 import { barChart, lineChart } from './chart.ts';
+import { figureTexts, figureTitles } from './fleet-figures.ts';
+import type { FleetRun } from './fleet-figures.ts';
 
-export type FleetRun = {
-  readonly figures: SimResult & { readonly wallMs: number; readonly peakRssBytes: number };
-  readonly series: SimSeries;
-};
 export type FleetReport = {
   readonly hosts: number;
   readonly vms: number;
@@ -55,29 +52,9 @@ ${totalCharts(runs).join('\n')}
 }
 
 function table(runs: readonly FleetRun[]): string {
-  const head = [
-    'policy',
-    'host-hours above 65 %',
-    'moves',
-    'bytes',
-    'downtime of all VMs',
-    'ping-pong',
-    'wall time',
-    'memory',
-  ];
-  const rows = runs.map(({ figures }) => [
-    figures.policy,
-    (figures.timeAboveThreshold / 3600).toFixed(1),
-    String(figures.moves),
-    formatBytes(figures.bytes),
-    formatMs(figures.downtimeMs),
-    String(figures.pingPong),
-    formatMs(figures.wallMs),
-    formatBytes(figures.peakRssBytes),
-  ]);
   const row = (cells: readonly string[], tag: 'th' | 'td'): string =>
     `<tr>${cells.map((cell) => `<${tag}>${cell}</${tag}>`).join('')}</tr>`;
-  return `<table><thead>${row(head, 'th')}</thead><tbody>\n${rows.map((cells) => row(cells, 'td')).join('\n')}\n</tbody></table>`;
+  return `<table><thead>${row(figureTitles, 'th')}</thead><tbody>\n${runs.map((run) => row(figureTexts(run), 'td')).join('\n')}\n</tbody></table>`;
 }
 
 function hourCharts(runs: readonly FleetRun[]): string[] {

@@ -11,6 +11,7 @@ import { LinkError } from '../../io/link/errors.ts';
 import type { TlsMaterial } from '../../io/link/identity.ts';
 import { ClientError } from './errors.ts';
 import type { Transport } from './transport.ts';
+import { undiciTransport } from './undici-transport.ts';
 
 const HTTP_ALPN = 'http/1.1';
 const DIAL_TIMEOUT_MS = 5_000;
@@ -33,41 +34,12 @@ export function tlsTransport(tls: TlsMaterial, peer: PeerPlace): Transport {
       );
     },
   });
-  return {
-    request: async ({ method, path, body, timeoutMs, signal }) => {
-      try {
-        const answer = await agent.request({
-          origin: 'https://peer',
-          method,
-          path,
-          body,
-          headers: { host: peer.name, ...(body === null ? {} : { 'content-type': 'application/json' }) },
-          headersTimeout: timeoutMs,
-          signal: signal ?? null,
-        });
-        return { status: answer.statusCode, body: readBody(answer.body, peer, signal) };
-      } catch (error) {
-        throw clientError(error, peer, signal);
-      }
-    },
-    close: async () => {
-      // A connection that is being made would keep the program alive.
-      closed.abort();
-      await agent.destroy();
-    },
-  };
-}
-
-async function* readBody(
-  body: AsyncIterable<Uint8Array>,
-  peer: PeerPlace,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body;
-  } catch (error) {
-    throw clientError(error, peer, signal);
-  }
+  return undiciTransport({
+    ...{ agent, origin: 'https://peer', headers: { host: peer.name } },
+    errorOf: (cause, signal) => clientError(cause, peer, signal),
+    // A connection that is being made would keep the program alive.
+    onClose: () => closed.abort(),
+  });
 }
 
 function clientError(cause: unknown, { name, host, port }: PeerPlace, signal: AbortSignal | undefined): ClientError {

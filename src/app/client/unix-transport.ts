@@ -2,41 +2,14 @@
 import { Agent, errors } from 'undici';
 import { ClientError } from './errors.ts';
 import type { Transport } from './transport.ts';
+import { undiciTransport } from './undici-transport.ts';
 
 export function unixTransport(socketPath: string): Transport {
   // Each request has a connection of its own: an event stream must not hold up the abort beside it.
   const agent = new Agent({ connect: { socketPath }, pipelining: 0, bodyTimeout: 0 });
-  return {
-    request: async ({ method, path, body, timeoutMs, signal }) => {
-      try {
-        const answer = await agent.request({
-          origin: 'http://agent',
-          method,
-          path,
-          body,
-          headers: body === null ? {} : { 'content-type': 'application/json' },
-          headersTimeout: timeoutMs,
-          signal: signal ?? null,
-        });
-        return { status: answer.statusCode, body: readBody(answer.body, socketPath, signal) };
-      } catch (error) {
-        throw clientError(error, socketPath, signal);
-      }
-    },
-    close: async () => await agent.destroy(),
-  };
-}
-
-async function* readBody(
-  body: AsyncIterable<Uint8Array>,
-  socketPath: string,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body;
-  } catch (error) {
-    throw clientError(error, socketPath, signal);
-  }
+  const errorOf = (cause: unknown, signal: AbortSignal | undefined): ClientError =>
+    clientError(cause, socketPath, signal);
+  return undiciTransport({ agent, origin: 'http://agent', errorOf });
 }
 
 function clientError(cause: unknown, socketPath: string, signal: AbortSignal | undefined): ClientError {

@@ -17,7 +17,7 @@ import type { ObservedDestination } from '../../core/machine/destination-states.
 import type { ObservedSource } from '../../core/machine/source-states.ts';
 import { startDestination } from '../../core/machine/destination-machine.ts';
 import { startSource } from '../../core/machine/source-machine.ts';
-import { defaultLanes, defaultMigrationOptions, hasPullPhase } from '../../core/model/migration.ts';
+import { defaultLanes, defaultMigrationOptions } from '../../core/model/migration.ts';
 import type { MigrationView } from '../../core/model/migration.ts';
 import type { MovePlan, PlanWish } from '../../core/model/plan.ts';
 import type { Problem } from '../../core/model/vm.ts';
@@ -31,7 +31,6 @@ import type { Logger } from '../../io/log/logger.ts';
 import { DestinationSession } from './destination-session.ts';
 import { FerryError } from './errors.ts';
 import { forecastMove } from './forecast.ts';
-import { pullProblems } from './guest-ram.ts';
 import { MigrationJournal } from './migration-journal.ts';
 import { MigrationRecord } from './migration-record.ts';
 import type { FerryHost, LocalVm, MigrationRequest, RunningMigration } from './ports.ts';
@@ -102,8 +101,7 @@ export class Ferry {
     let connection: ControlConnection | null = null;
     try {
       const facts = await source.facts();
-      const here = await source.problems(facts);
-      if (hasPullPhase(request.options)) here.push(...pullProblems(request.vm.name, facts.ram));
+      const here = await source.problems(facts, request.options);
       connection = await dialDestination(this.#host, request.destination);
       return [...here, ...(await askDestination(connection, reservationRequest(this.#host, request, facts)))];
     } finally {

@@ -7,7 +7,7 @@
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../core/base/errors.ts';
-import { hasPullPhase, strategyNames } from '../../core/model/migration.ts';
+import { strategyNames } from '../../core/model/migration.ts';
 import type { MigrationOptions, StrategyName } from '../../core/model/migration.ts';
 import type { MovePlan, PlanWish } from '../../core/model/plan.ts';
 import type { GuestFacts, PathFacts, Prediction } from '../../core/model/prediction.ts';
@@ -27,7 +27,7 @@ import { probeLink } from '../../io/link/link-probe.ts';
 import { readGuestText } from '../../io/qemu/guest-files.ts';
 import { GuestAgent } from '../../io/qemu/guest-agent.ts';
 import { isPruningUnsafe, memoryUse, type MemoryUse } from './guest-kernel.ts';
-import { memoryMap, pullProblems } from './guest-ram.ts';
+import { memoryMap } from './guest-ram.ts';
 import { lookAtGuest, type GuestLook } from './guest-survey.ts';
 import { tryPacking } from '../../io/lanes/packing-trial.ts';
 import type { PackingTrial, TrialConditions } from '../../io/lanes/packing-trial.ts';
@@ -86,8 +86,7 @@ export async function forecastMove(
   let connection: ControlConnection | null = null;
   try {
     const facts = await source.facts();
-    const here = await source.problems(facts);
-    if (hasPullPhase(request.options)) here.push(...pullProblems(request.vm.name, facts.ram));
+    const here = await source.problems(facts, request.options);
     const map = memoryMap(facts.ram, facts.ram.blocks, facts.ram.reachable);
     const notes: string[] = [];
     connection = await dialDestination(host, request.destination, signal);

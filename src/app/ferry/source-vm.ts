@@ -6,6 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pacedDowntimeLimitMs } from '../../core/strategy/scheduler.ts';
+import { hasPullPhase, type MigrationOptions } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ObservedSource } from '../../core/machine/source-states.ts';
 import { assertMemoryAccess } from '../../io/qemu/guest-memory.ts';
@@ -26,7 +27,7 @@ import { QmpClient } from '../../io/qemu/qmp-client.ts';
 import { formatVersion } from '../../io/qemu/version.ts';
 import { processCpuMs } from '../../io/hoststat/process-stat.ts';
 import { FerryError } from './errors.ts';
-import { inspectGuestRam, ramProblems, type GuestRam } from './guest-ram.ts';
+import { inspectGuestRam, pullProblems, ramProblems, type GuestRam } from './guest-ram.ts';
 import type { LocalVm } from './ports.ts';
 import { forgetSettings, keepSettings, keptSettings } from './saved-settings.ts';
 
@@ -93,10 +94,11 @@ export class SourceVm {
   }
 
   /** Everything at this side that forbids the move. Throws QmpError. */
-  async problems(facts: SourceFacts): Promise<Problem[]> {
+  async problems(facts: SourceFacts, options: MigrationOptions): Promise<Problem[]> {
     const qmp = await this.#monitor();
     const problems = [...(await checkSourceReady(qmp)), ...ramProblems(this.vm.name, facts.ram)];
     problems.push(...(await streamProblems(qmp)));
+    if (hasPullPhase(options)) problems.push(...pullProblems(this.vm.name, facts.ram));
     const state = await qmp.runState();
     if (state !== 'running') {
       const message = `VM "${this.vm.name}" is "${state}"; live migration needs a running guest: resume it first`;
