@@ -65,7 +65,10 @@ test('a TCP connection into the guest lives on, there and back, and not a byte i
     assert.ok(tcp.sentBytes > 50_000, `${tcp.sentBytes} bytes`);
 
     assert.ok(heartbeat.packets > 200, `${heartbeat.packets} packets`);
-    assert.equal(heartbeat.outOfOrder, 0);
+    assert.equal(heartbeat.contradicted, 0, 'the guest ran twice from one point');
+    assert.equal(heartbeat.repeated, 0, 'no packet was sent by both hosts');
+    // Two processors and a shaped link: some packets overtake others, whoever moves the guest.
+    assert.ok(heartbeat.overtaken < heartbeat.packets / 100, `${heartbeat.overtaken} packets were overtaken`);
     assert.ok(heartbeat.longestGapMs < OUTAGE_MS_MAX, `outage of ${heartbeat.longestGapMs} ms`);
     // What the report calls downtime is what an onlooker sees, or a little less: never more.
     assert.ok(heartbeat.longestGapMs > downtimeMs * 0.9, `${heartbeat.longestGapMs} ms, reported ${downtimeMs} ms`);

@@ -7,6 +7,7 @@
  */
 import { createSocket } from 'node:dgram';
 import { createConnection } from 'node:net';
+import { HeartbeatLog, type HeartbeatReport } from './heartbeat-log.ts';
 
 export type WitnessReport = {
   readonly tcp: {
@@ -17,14 +18,7 @@ export type WitnessReport = {
     readonly longestGapMs: number;
     readonly ended: string | null;
   };
-  readonly heartbeat: {
-    readonly packets: number;
-    readonly lost: number;
-    readonly outOfOrder: number;
-    readonly longestGapMs: number;
-    /** Milliseconds since the epoch at which that gap began. */
-    readonly longestGapAtMs: number;
-  };
+  readonly heartbeat: HeartbeatReport;
 };
 
 const PIECE_BYTES = 1000;
@@ -37,24 +31,10 @@ const byteAt = (at: number): number => (Math.imul(at + 1, 2_654_435_761) >>> 24)
 
 const [guest = '', echoPort = '', heartbeatPort = ''] = process.argv.slice(2);
 const tcp = { sentBytes: 0, receivedBytes: 0, wrongBytes: 0, longestGapMs: 0, ended: null as string | null };
-const heartbeat = { packets: 0, lost: 0, outOfOrder: 0, longestGapMs: 0, longestGapAtMs: 0 };
+const heartbeat = new HeartbeatLog();
 
 const udp = createSocket('udp4');
-let packetAtMs: number | null = null;
-let nextSequence: number | null = null;
-udp.on('message', (packet) => {
-  const sequence = Number(packet.readBigUInt64LE(0));
-  const nowMs = performance.now();
-  heartbeat.packets++;
-  if (packetAtMs !== null && nowMs - packetAtMs > heartbeat.longestGapMs) {
-    heartbeat.longestGapMs = nowMs - packetAtMs;
-    heartbeat.longestGapAtMs = performance.timeOrigin + packetAtMs;
-  }
-  packetAtMs = nowMs;
-  if (nextSequence !== null && sequence < nextSequence) heartbeat.outOfOrder++;
-  if (nextSequence !== null && sequence > nextSequence) heartbeat.lost += sequence - nextSequence;
-  nextSequence = Math.max(nextSequence ?? 0, sequence + 1);
-});
+udp.on('message', (packet) => heartbeat.received(packet, performance.timeOrigin + performance.now()));
 udp.bind(Number(heartbeatPort));
 
 const socket = createConnection({ host: guest, port: Number(echoPort), noDelay: true });
@@ -83,7 +63,7 @@ process.stdin.once('end', () => {
   const draining = setInterval(() => {
     if (tcp.receivedBytes < tcp.sentBytes && tcp.ended === null && performance.now() < deadlineMs) return;
     clearInterval(draining);
-    process.stdout.write(JSON.stringify({ tcp, heartbeat } satisfies WitnessReport));
+    process.stdout.write(JSON.stringify({ tcp, heartbeat: heartbeat.report } satisfies WitnessReport));
     udp.close();
     socket.destroy();
   }, PIECE_MS);

@@ -286,23 +286,27 @@ test('only post-copy takes a pull phase for granted, and it cannot be without', 
   await at.ferry.running.at(-1)?.end('completed');
 });
 
-test('a plan claims its VM while it looks at it, and gives it back whatever comes of it', async () => {
+test('a plan claims its VM while it looks at it, makes way for a migration, and gives it back whatever comes of it', async () => {
   await start();
   const body = { vm: 'web', destination: 'host-b', measureMs: 500 };
   const planned = client.call('plan', { body });
   while (at.ferry.plans.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
   // The reports of this history are of verified migrations, which teach nothing.
   assert.deepEqual(at.ferry.plans[0]?.wish, { measureMs: 500, strategies: null, past: [] });
-  await assert.rejects(
-    client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } }),
-    refusedWith('VM_MIGRATING'),
-  );
+  await assert.rejects(client.call('plan', { body }), refusedWith('VM_MIGRATING'));
   at.ferry.plans[0]?.give(samplePlan);
   assert.deepEqual(await planned, samplePlan);
 
-  const failing = client.call('plan', { body });
+  const given = client.call('plan', { body });
+  given.catch(() => undefined);
   while (at.ferry.plans.length === 1) await new Promise((resolve) => setTimeout(resolve, 5));
-  at.ferry.plans[1]?.give(new FerryError('FERRY_PEER', 'Host "host-b" is gone'));
+  await client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } });
+  await assert.rejects(given, refusedWith('VM_MIGRATING', /"web" is being moved; the look at it was given up/));
+  await at.ferry.running.at(-1)?.end('aborted');
+
+  const failing = client.call('plan', { body });
+  while (at.ferry.plans.length === 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  at.ferry.plans[2]?.give(new FerryError('FERRY_PEER', 'Host "host-b" is gone'));
   await assert.rejects(failing, /web.*not touched.*host-b" is gone/);
 
   await assert.rejects(client.call('plan', { body: { ...body, destination: 'nowhere' } }), refusedWith('PEER_UNKNOWN'));

@@ -17,7 +17,7 @@ import type { PastMove } from '../../core/model/prediction.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
-import type { FerryHost, MigrationRequest, Peer, RunningMigration } from '../ferry/ports.ts';
+import type { FerryHost, LocalVm, MigrationRequest, Peer, RunningMigration } from '../ferry/ports.ts';
 import { endedView } from './ended-view.ts';
 import type { History } from './history.ts';
 import { PAST_MOVES_MAX, SHORT_PLAN_MS, SHORT_PLAN_TIMEOUT_MS, VIEW_INTERVAL_MS } from './limits.ts';
@@ -55,6 +55,8 @@ export type MigrationsParts = {
 export class Migrations {
   readonly #parts: MigrationsParts;
   readonly #running = new Map<string, { readonly migration: RunningMigration; readonly ended: Promise<void> }>();
+  /** By machine: looks for a plan, which make way for a migration. */
+  readonly #looks = new Map<string, { readonly giveUp: AbortController; readonly ended: Promise<void> }>();
   #stopping = false;
 
   constructor(parts: MigrationsParts) {
@@ -71,6 +73,7 @@ export class Migrations {
     const destination = this.#peer(wanted.destination);
     const pull = pullOf(wanted.options);
     const id = newMigrationId(new Date());
+    await this.#endLook(wanted.vm);
     const vm = await vms.claim(wanted.vm, id);
     try {
       const lanes = wanted.options.lanes ?? defaultLanes(cpuCount());
@@ -96,21 +99,31 @@ export class Migrations {
     }
   }
 
-  /** Nobody else may move the machine meanwhile: the measurement would be of that. Throws ApiError and others. */
-  async plan({ measureMs, strategies, ...wanted }: PlanRequest, signal: AbortSignal): Promise<MovePlan> {
-    const { vms, ferry, host } = this.#parts;
+  /**
+   * The machine is claimed meanwhile: the monitor serves one at a time. A migration does not wait for that: the look is
+   * given up. Throws ApiError and others.
+   */
+  async plan(wanted: PlanRequest, signal: AbortSignal): Promise<MovePlan> {
+    const { vms } = this.#parts;
     const destination = this.#peer(wanted.destination);
     const id = newMigrationId(new Date());
     const vm = await vms.claim(wanted.vm, id);
+    const giveUp = new AbortController();
+    const ended = Promise.withResolvers<void>();
+    this.#looks.set(vm.name, { giveUp, ended: ended.promise });
     try {
-      const lanes = wanted.options.lanes ?? defaultLanes(cpuCount());
-      const request = { id, vm, destination, options: { ...wanted.options, lanes, pull: pullOf(wanted.options) } };
-      const wish = { measureMs, strategies, past: this.#pastMoves() };
-      return await ferry.plan(host, { ...request, predicted: null }, wish, signal);
+      return await this.#lookAt(id, vm, destination, wanted, AbortSignal.any([signal, giveUp.signal]));
     } catch (error) {
+      if (giveUp.signal.aborted) {
+        throw new ApiError('VM_MIGRATING', `VM "${vm.name}" is being moved; the look at it was given up.`, {
+          vm: vm.name,
+        });
+      }
       throw untouched(vm.name, error);
     } finally {
-      vms.release(wanted.vm, id);
+      this.#looks.delete(vm.name);
+      vms.release(vm.name, id);
+      ended.resolve();
     }
   }
 
@@ -175,6 +188,25 @@ export class Migrations {
     this.#stopping = true;
     for (const { migration } of this.#running.values()) migration.cancel('The agent of the source was stopped');
     await Promise.all([...this.#running.values()].map(({ ended }) => ended));
+  }
+
+  async #lookAt(
+    id: string,
+    vm: LocalVm,
+    destination: Peer,
+    { measureMs, strategies, options }: PlanRequest,
+    signal: AbortSignal,
+  ): Promise<MovePlan> {
+    const { ferry, host } = this.#parts;
+    const lanes = options.lanes ?? defaultLanes(cpuCount());
+    const request = { id, vm, destination, options: { ...options, lanes, pull: pullOf(options) }, predicted: null };
+    return await ferry.plan(host, request, { measureMs, strategies, past: this.#pastMoves() }, signal);
+  }
+
+  async #endLook(vm: string): Promise<void> {
+    const look = this.#looks.get(vm);
+    look?.giveUp.abort();
+    await look?.ended;
   }
 
   /** What speaks against it, and where `wantsPlan`, what to expect of it: a plan that cannot be made holds nothing up. */

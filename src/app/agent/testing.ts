@@ -122,11 +122,12 @@ export class FakeFerry implements FerryPort {
     return await Promise.resolve(this.problems);
   }
 
-  /** Plans wait until the test gives them one. */
+  /** Plans wait until the test gives them one, or they are given up. */
   readonly plans: { readonly wish: PlanWish; readonly give: (plan: MovePlan | Error) => void }[] = [];
 
-  async plan(_host: FerryHost, _request: MigrationRequest, wish: PlanWish): Promise<MovePlan> {
+  async plan(_host: FerryHost, _request: MigrationRequest, wish: PlanWish, signal: AbortSignal): Promise<MovePlan> {
     const { promise, resolve, reject } = Promise.withResolvers<MovePlan>();
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
     const give = (plan: MovePlan | Error): void => (plan instanceof Error ? reject(plan) : resolve(plan));
     this.plans.push({ wish, give });
     return await promise;

@@ -104,9 +104,11 @@ export async function forecastMove(
       source: laneRoom(ownLoad, lanes, OTHER_THREADS.source),
       destination: laneRoom(load, lanes, OTHER_THREADS.destination),
     };
-    const trial = await tryPacking(look.batches, conditionsOf(request, there, rooms.source), signal);
+    const conditions = conditionsOf(request, there, rooms.source);
+    const trial = await tryPacking(look.batches, conditions, signal);
+    const writtenTrial = look.written === null ? null : await tryPacking(look.written.batches, conditions, signal);
     const moves = movesTo(past, request.destination.name, there.bytesPerS ?? ASSUMED_BYTES_PER_S);
-    const guest = guestFacts({ look, use, trial }, request);
+    const guest = guestFacts({ look, use, trial, writtenTrial }, request);
     const times = usualTimes(moves, USUAL_TIMES);
     const path = {
       ...pathFacts({ look, trial, rooms }, there, facts, guest),
@@ -187,20 +189,31 @@ async function askThere(
 type Found = { readonly look: GuestLook; readonly trial: PackingTrial };
 
 function guestFacts(
-  { look, use, trial }: Found & { readonly use: MemoryUse | null },
+  {
+    look,
+    use,
+    trial,
+    writtenTrial,
+  }: Found & { readonly use: MemoryUse | null; readonly writtenTrial: PackingTrial | null },
   { vm, options }: MigrationRequest,
 ): GuestFacts {
-  const { pages, lookedAt, windows, zeroShare, hardShare, deltaBytesPerPage } = look;
-  const withHard = (bytes: number): number => hardShare * PAGE + (1 - hardShare) * bytes;
-  const packed = withHard(trial.packedBytesPerPage);
+  const { pages, lookedAt, windows, zeroShare, hardShare, written } = look;
+  const packed = withHard(hardShare, trial.packedBytesPerPage);
+  const writtenPacked =
+    written === null || writtenTrial === null ? packed : withHard(written.hardShare, writtenTrial.packedBytesPerPage);
   return {
     pages,
     contentShare: Math.min(1 - zeroShare, neededPages(vm.spec.memory, use, options) / pages),
     wireBytesPerPage: packed,
-    wireBytesRange: { low: withHard(trial.low), high: withHard(trial.high) },
-    repeatBytes: options.delta === 'on' ? Math.min(deltaBytesPerPage ?? PAGE, packed) : null,
+    wireBytesRange: { low: withHard(hardShare, trial.low), high: withHard(hardShare, trial.high) },
+    repeatBytes: options.delta === 'on' ? Math.min(written?.deltaBytesPerPage ?? PAGE, writtenPacked) : null,
     workingSet: fitWorkingSet(windows, pages, lookedAt),
   };
+}
+
+/** Bytes of a page on the wire, where a share of the pages cannot be packed. */
+function withHard(hardShare: number, packedBytes: number): number {
+  return hardShare * PAGE + (1 - hardShare) * packedBytes;
 }
 
 /**
@@ -254,7 +267,7 @@ async function predictAll(
   return predictions;
 }
 
-function guestView({ zeroShare, deltaBytesPerPage }: GuestLook, guest: GuestFacts): MovePlan['guest'] {
+function guestView({ zeroShare, written }: GuestLook, guest: GuestFacts): MovePlan['guest'] {
   const bytesOf = (share: number): number => Math.round(share * guest.pages) * PAGE;
   return {
     memoryBytes: guest.pages * PAGE,
@@ -264,6 +277,6 @@ function guestView({ zeroShare, deltaBytesPerPage }: GuestLook, guest: GuestFact
     packedShare: guest.wireBytesPerPage / PAGE,
     writtenBytesPerS: Math.round(guest.workingSet.pagesPerMs * 1000) * PAGE,
     writtenToBytes: Math.round(guest.workingSet.hotPages) * PAGE,
-    deltaBytesPerPage,
+    deltaBytesPerPage: written?.deltaBytesPerPage ?? null,
   };
 }

@@ -42,7 +42,7 @@ test('what pages hold: zero, packable, random; nothing was written', async () =>
       assert.match(batch.toString('latin1', at, at + PAGE), /text that packs/);
   }
   assert.ok(look.windows.every(({ changedShare }) => changedShare === 0));
-  assert.equal(look.deltaBytesPerPage, null);
+  assert.equal(look.written, null);
 });
 
 test('what is written, and how much of a page changes', async () => {
@@ -62,7 +62,11 @@ test('what is written, and how much of a page changes', async () => {
   });
   const { hotPages } = fitWorkingSet(look.windows, look.pages, look.lookedAt);
   assert.ok(hotPages > 400 && hotPages < 700, `${hotPages} hot pages`);
-  assert.ok(look.deltaBytesPerPage !== null && look.deltaBytesPerPage < 64, `${look.deltaBytesPerPage} bytes change`);
+  const { deltaBytesPerPage, hardShare, batches } = look.written!;
+  assert.ok(deltaBytesPerPage < 64, `${deltaBytesPerPage} bytes change`);
+  // Every eighth of the first 4096 pages is written to: half random, half text, with three neighbours each.
+  assert.ok(hardShare > 0.2 && hardShare < 0.8, `${hardShare} of the written pages cannot be packed`);
+  assert.ok(batches.length > 0 && batches.length <= 2);
 });
 
 test('memory that cannot be read is an error, and a look can be given up', async () => {

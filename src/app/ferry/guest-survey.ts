@@ -24,9 +24,19 @@ export type GuestLook = {
   readonly hardShare: number;
   /** Some of the others, put together as lanes put them. */
   readonly batches: readonly Buffer[];
-  /** Bytes of what changes in a page that is written to; null when hardly any was. */
-  readonly deltaBytesPerPage: number | null;
+  /** Null when hardly any page was written to. */
+  readonly written: WrittenPages | null;
 };
+
+/** They may pack otherwise than the rest of memory. */
+export type WrittenPages = {
+  /** Bytes of what changes in a page. */
+  readonly deltaBytesPerPage: number;
+  readonly hardShare: number;
+  readonly batches: readonly Buffer[];
+};
+
+type Stretch = { readonly page: number; readonly pages: number };
 
 const LOOKED_AT_MAX = 8192;
 /** Of these the content is kept, to see how much of a page changes. */
@@ -44,8 +54,11 @@ const STRETCHES = 96;
 /** The sum of the squared counts of byte values is so much for random bytes (as in frame-packer.ts); this many bytes of a page are looked at. */
 const LOOKED_AT_BYTES = 512;
 const RANDOM_BELOW = 1.3 * (LOOKED_AT_BYTES + LOOKED_AT_BYTES ** 2 / 256);
-/** Fewer pages that changed say nothing of how much of a page changes. */
+/** Fewer pages that changed say nothing of what is written. */
 const CHANGED_MIN = 16;
+/** Of pages that are written to; each time with its neighbours, which are sent with it. */
+const WRITTEN_BATCHES_MAX = 2;
+const WRITTEN_STRETCH_PAGES = 4;
 
 /** `ms`: for how long. Throws LaneError when memory cannot be read, AbortError. */
 export async function lookAtGuest(map: MemoryMap, ms: number, signal: AbortSignal): Promise<GuestLook> {
@@ -92,9 +105,11 @@ class Looker {
         .slice(i + 1)
         .map((to) => ({ ms: to.atMs - from.atMs, changedShare: shareOfChanged(from.hashes, to.hashes) })),
     );
+    const changed = changedPages(this.#sample, looks.at(-2)!.hashes, looks.at(-1)!.hashes);
     return {
       ...{ pages: this.#pages, lookedAt: this.#sample.length, windows, ...this.#content(looks.at(-1)!.hashes) },
-      ...{ deltaBytesPerPage: this.#deltaBytes(), batches: await this.#batches(signal) },
+      written: await this.#written(changed, signal),
+      batches: (await this.#batches(stretchesOf(this.#map, STRETCHES), BATCHES_MAX, signal)).batches,
     };
   }
 
@@ -139,26 +154,48 @@ class Looker {
     return squares < RANDOM_BELOW;
   }
 
-  /** Of stretches all over memory, in random order, so that a memory of many contents is met in parts. */
-  async #batches(signal: AbortSignal): Promise<Buffer[]> {
+  async #written(changed: readonly number[], signal: AbortSignal): Promise<WrittenPages | null> {
+    const deltaBytesPerPage = this.#deltaBytes();
+    if (deltaBytesPerPage === null) return null;
+    const stretches = changed.map((page) => this.#stretchAt(page, WRITTEN_STRETCH_PAGES));
+    return { deltaBytesPerPage, ...(await this.#batches(stretches, WRITTEN_BATCHES_MAX, signal)) };
+  }
+
+  /** Put together from pages that can be packed; those of the first stretches, until there are enough. */
+  async #batches(
+    stretches: readonly Stretch[],
+    batchesMax: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly batches: Buffer[]; readonly hardShare: number }> {
     const batches: Buffer[] = [];
     const zero = Buffer.alloc(PAGE);
     let batch = Buffer.alloc(BATCH_PAGES * PAGE);
-    let held = 0;
-    for (const { page, pages } of stretchesOf(this.#map, STRETCHES)) {
-      for (let i = 0; i < pages; i++) {
+    let [held, packable, hard] = [0, 0, 0];
+    for (const { page, pages } of stretches) {
+      if (batches.length === batchesMax) break;
+      for (let i = 0; i < pages && batches.length < batchesMax; i++) {
         this.#memory.read(page + i, 1, batch, held * PAGE);
-        const isZero = batch.compare(zero, 0, PAGE, held * PAGE, (held + 1) * PAGE) === 0;
-        if (isZero || this.#looksRandom(batch, held * PAGE) || ++held < BATCH_PAGES) continue;
+        if (batch.compare(zero, 0, PAGE, held * PAGE, (held + 1) * PAGE) === 0) continue;
+        if (this.#looksRandom(batch, held * PAGE)) {
+          hard++;
+          continue;
+        }
+        packable++;
+        if (++held < BATCH_PAGES) continue;
         batches.push(batch);
-        if (batches.length === BATCHES_MAX) return batches;
         batch = Buffer.alloc(BATCH_PAGES * PAGE);
         held = 0;
       }
       await this.#breathe(signal);
     }
     if (held > 0) batches.push(batch.subarray(0, held * PAGE));
-    return batches;
+    return { batches, hardShare: hard / Math.max(1, hard + packable) };
+  }
+
+  /** Not over the end of its block. */
+  #stretchAt(page: number, pages: number): Stretch {
+    const block = this.#map.find(({ firstPage, pageCount }) => page < firstPage + pageCount)!;
+    return { page, pages: Math.min(pages, block.firstPage + block.pageCount - page) };
   }
 
   #deltaBytes(): number | null {
@@ -193,7 +230,7 @@ function samplePages(map: MemoryMap, count: number): Uint32Array {
 }
 
 /** So many stretches, spread evenly and each at random within its part of memory; none reaches over the end of its block. */
-function stretchesOf(map: MemoryMap, count: number): readonly { readonly page: number; readonly pages: number }[] {
+function stretchesOf(map: MemoryMap, count: number): readonly Stretch[] {
   const total = map.reduce((sum, { pageCount }) => sum + pageCount, 0);
   const length = Math.min(STRETCH_PAGES, Math.ceil(total / count));
   const places = shuffled(
@@ -213,6 +250,10 @@ function shuffled(values: Uint32Array): Uint32Array {
     [values[i], values[j]] = [values[j]!, values[i]!];
   }
   return values;
+}
+
+function changedPages(sample: Uint32Array, from: Float64Array, to: Float64Array): readonly number[] {
+  return Array.from(sample).filter((_, i) => from[i] !== to[i]);
 }
 
 function shareOfChanged(from: Float64Array, to: Float64Array): number {
