@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { CompressionControl } from './compression-control.ts';
+import { BYTES_WEIGHT, CompressionControl } from './compression-control.ts';
 import { compressionLevels, LZ } from './levels.ts';
 
 const BATCH = 1 << 20;
@@ -161,7 +161,13 @@ test('when the link changes, the level follows', () => {
   assert.ok(first.levels.at(-1)! >= 5 && second.levels.at(-1) === 0 && third.levels.at(-1)! >= 5);
 });
 
-test('over random lanes it comes within 2 % of the best level on average, 10 % at worst, and stays calm', () => {
+/** What the control makes small: the time, and as much of it again as its bytes are worth. */
+function weightOf(lane: Lane, level: number, ms: number): number {
+  return ms * (1 + BYTES_WEIGHT * (1 - lane.savings[level]!));
+}
+
+// The table is wrong by up to 15 % either way, and a level that was never tried is hoped to be 10 % better than it says.
+test('over random lanes it comes within 3 % of the fastest level on average, with bytes weighed within 20 % at worst, and stays calm', () => {
   const ratios: number[] = [];
   const noise = fc.double({ min: 0.85, max: 1.15, noNaN: true });
   const lanes = fc.record({
@@ -179,16 +185,17 @@ test('over random lanes it comes within 2 % of the best level on average, 10 % a
       const lane = { ...table, costMs: table.costMs.map((ms, i) => ms * factors[i]!) };
       const { batchMs: times, levels } = run(new CompressionControl(null), lane, 140);
       const best = bestOf(lane);
-      const late = mean(times.slice(40));
+      const late = mean(times.slice(40).map((ms, i) => weightOf(lane, levels[40 + i]!, ms)));
+      const least = Math.min(...lane.savings.map((_, level) => weightOf(lane, level, batchMs(lane, level))));
       assert.ok(
-        late <= best.ms * 1.1,
-        `${late.toFixed(2)} ms, level ${best.level} takes ${best.ms.toFixed(2)}: ${levels.join('')}`,
+        late <= least * 1.2,
+        `${late.toFixed(2)} ms, at best ${least.toFixed(2)}, level ${best.level} is the fastest: ${levels.join('')}`,
       );
-      ratios.push(late / best.ms);
+      ratios.push(mean(times.slice(40)) / best.ms);
       const changes = levels.slice(40).filter((level, i) => level !== levels[39 + i]).length;
       assert.ok(changes <= 20, `${changes} changes: ${levels.join('')}`);
     }),
     { numRuns: 500 },
   );
-  assert.ok(mean(ratios) < 1.02, `${mean(ratios)} on average`);
+  assert.ok(mean(ratios) < 1.03, `${mean(ratios)} on average`);
 });

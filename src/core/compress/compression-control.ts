@@ -69,7 +69,7 @@ const CROWDED_COST = 0.1;
 /** Encrypting and sending a byte, and receiving it, takes about so much of the time of packing one at level LZ. */
 const WIRE_COST = 0.4;
 /** A level that sends nothing may take so much longer: of two that take about as long, the one that leaves the link to others. */
-const BYTES_WEIGHT = 0.05;
+export const BYTES_WEIGHT = 0.15;
 /** How much faster a link that was not the limit is taken to be; step by step where a vain trial costs others processor time. */
 const SLACK = 0.3;
 const SLACK_CROWDED = 0.6;
@@ -81,7 +81,7 @@ const KNOWN_MS = 2000;
 const KNOWN_MS_MAX = 16_000;
 /** A change must promise this much; to a lighter level on a crowded host, where little is certain, more. */
 const GAIN = 0.985;
-const GAIN_LIGHTER_CROWDED = 0.85;
+const GAIN_LIGHTER_CROWDED = 0.9;
 /** Weight of processor time that is nobody's bottleneck: others on the host may want it. */
 const COST_WEIGHT = 0.01;
 const WEIGHT = 0.3;

@@ -3,7 +3,7 @@
  * that suits the link, as if the batches went over it one after the other.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { CompressionControl } from '../../core/compress/compression-control.ts';
+import { BYTES_WEIGHT, CompressionControl } from '../../core/compress/compression-control.ts';
 import { LZ, STORE } from '../../core/compress/levels.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
 import { FramePacker } from './frame-packer.ts';
@@ -53,7 +53,7 @@ export async function tryPacking(
   if (conditions.compress !== 'adaptive') return between(last, last, 0);
   const otherLevel = trial.level === STORE ? LZ : STORE;
   const other = await overAll(batches, (batch) => trial.packAt(otherLevel, batch), signal);
-  const longer = trial.msPerPage(other) / trial.msPerPage(last) - 1;
+  const longer = trial.weightOf(other) / trial.weightOf(last) - 1;
   return between(last, other, 1 / (1 + Math.exp(longer / ALIKE)));
 }
 
@@ -130,9 +130,10 @@ class Trial {
     return { bytes, ms };
   }
 
-  /** A page that was packed so: the slower of source and link. */
-  msPerPage({ bytes, ms }: Packed): number {
-    return Math.max(ms / this.#conditions.laneShare + this.#carriedMs(1, bytes), bytes * this.#msPerByte);
+  /** Of a page that was packed so: the time of source or link, whichever is slower, and as in the lanes' control a little for its bytes. */
+  weightOf({ bytes, ms }: Packed): number {
+    const slowestMs = Math.max(ms / this.#conditions.laneShare + this.#carriedMs(1, bytes), bytes * this.#msPerByte);
+    return slowestMs * (1 + (BYTES_WEIGHT * bytes) / PAGE);
   }
 
   #carriedMs(pages: number, bytes: number): number {
