@@ -17,7 +17,7 @@ import type { PastMove } from '../../core/model/prediction.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
 import type { Logger } from '../../io/log/logger.ts';
-import type { FerryHost, LocalVm, MigrationRequest, Peer, RunningMigration } from '../ferry/ports.ts';
+import type { FerryHost, MigrationRequest, Peer, RunningMigration } from '../ferry/ports.ts';
 import { endedView } from './ended-view.ts';
 import type { History } from './history.ts';
 import { PAST_MOVES_MAX, SHORT_PLAN_MS, SHORT_PLAN_TIMEOUT_MS, VIEW_INTERVAL_MS } from './limits.ts';
@@ -104,7 +104,7 @@ export class Migrations {
    * given up. Throws ApiError and others.
    */
   async plan(wanted: PlanRequest, signal: AbortSignal): Promise<MovePlan> {
-    const { vms } = this.#parts;
+    const { vms, ferry, host } = this.#parts;
     const destination = this.#peer(wanted.destination);
     const id = newMigrationId(new Date());
     const vm = await vms.claim(wanted.vm, id);
@@ -112,7 +112,12 @@ export class Migrations {
     const ended = Promise.withResolvers<void>();
     this.#looks.set(vm.name, { giveUp, ended: ended.promise });
     try {
-      return await this.#lookAt(id, vm, destination, wanted, AbortSignal.any([signal, giveUp.signal]));
+      const { measureMs, strategies } = wanted;
+      const lanes = wanted.options.lanes ?? defaultLanes(cpuCount());
+      const options = { ...wanted.options, lanes, pull: pullOf(wanted.options) };
+      const request = { id, vm, destination, options, predicted: null };
+      const wish = { measureMs, strategies, past: this.#pastMoves() };
+      return await ferry.plan(host, request, wish, AbortSignal.any([signal, giveUp.signal]));
     } catch (error) {
       if (giveUp.signal.aborted) {
         throw new ApiError('VM_MIGRATING', `VM "${vm.name}" is being moved; the look at it was given up.`, {
@@ -188,19 +193,6 @@ export class Migrations {
     this.#stopping = true;
     for (const { migration } of this.#running.values()) migration.cancel('The agent of the source was stopped');
     await Promise.all([...this.#running.values()].map(({ ended }) => ended));
-  }
-
-  async #lookAt(
-    id: string,
-    vm: LocalVm,
-    destination: Peer,
-    { measureMs, strategies, options }: PlanRequest,
-    signal: AbortSignal,
-  ): Promise<MovePlan> {
-    const { ferry, host } = this.#parts;
-    const lanes = options.lanes ?? defaultLanes(cpuCount());
-    const request = { id, vm, destination, options: { ...options, lanes, pull: pullOf(options) }, predicted: null };
-    return await ferry.plan(host, request, { measureMs, strategies, past: this.#pastMoves() }, signal);
   }
 
   async #endLook(vm: string): Promise<void> {

@@ -24,18 +24,17 @@ import { hostLoad } from './host-load.ts';
 import type { LinkMemory } from '../../io/lanes/link-memory.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { probeLink } from '../../io/link/link-probe.ts';
-import { readGuestText } from '../../io/qemu/guest-files.ts';
-import { GuestAgent } from '../../io/qemu/guest-agent.ts';
-import { isPruningUnsafe, memoryUse, type MemoryUse } from './guest-kernel.ts';
+import { GuestAnswers } from './guest-answers.ts';
+import type { MemoryUse } from './guest-kernel.ts';
 import { memoryMap } from './guest-ram.ts';
 import { lookAtGuest, type GuestLook } from './guest-survey.ts';
+import type { UnneededPages } from './sample-batches.ts';
 import { tryPacking } from '../../io/lanes/packing-trial.ts';
 import type { PackingTrial, TrialConditions } from '../../io/lanes/packing-trial.ts';
 import type { FerryHost, MigrationRequest, ReservationRequest } from './ports.ts';
 import { askDestination, askLoad, dialDestination, reservationRequest } from './reservation.ts';
 import { SourceVm, type SourceFacts } from './source-vm.ts';
 
-const AGENT_TIMEOUT_MS = 3_000;
 const PROBE_TIMEOUT_MS = 3_000;
 /** For so long this host looks at how busy it is. */
 const LOAD_MS = 250;
@@ -84,6 +83,7 @@ export async function forecastMove(
 ): Promise<MovePlan> {
   const source = new SourceVm(request.vm);
   let connection: ControlConnection | null = null;
+  let answers: GuestAnswers | null = null;
   try {
     const facts = await source.facts();
     const here = await source.problems(facts, request.options);
@@ -93,9 +93,10 @@ export async function forecastMove(
     // By itself: looking at the guest takes this thread's time, and the link would seem slow.
     const there = await askThere(connection, reservationRequest(host, request, facts), link, signal);
     if (there.bytesPerS === null) notes.push('The link could not be measured; 1 Gbit/s is assumed.');
-    const [look, use, ownLoad, load] = await Promise.all([
-      lookAtGuest(map, measureMs, signal),
-      askGuest(request, notes, signal),
+    answers = await askGuest(request, facts, notes, signal);
+    const unneeded: UnneededPages = async (...range) => (await answers?.unneeded(range, signal)) ?? null;
+    const [look, ownLoad, load] = await Promise.all([
+      lookAtGuest(map, { ms: measureMs, unneeded }, signal),
       hostLoad(LOAD_MS, signal),
       askLoad(connection, signal),
     ]);
@@ -108,6 +109,7 @@ export async function forecastMove(
     const trial = await tryPacking(look.batches, conditions, signal);
     const writtenTrial = look.written === null ? null : await tryPacking(look.written.batches, conditions, signal);
     const moves = movesTo(past, request.destination.name, there.bytesPerS ?? ASSUMED_BYTES_PER_S);
+    const use = answers?.use ?? null;
     const guest = guestFacts({ look, use, trial, writtenTrial }, request);
     const times = usualTimes(moves, USUAL_TIMES);
     const path = {
@@ -127,7 +129,7 @@ export async function forecastMove(
     };
   } finally {
     source.close();
-    await connection?.close();
+    await Promise.all([answers?.close(), connection?.close()]);
   }
 }
 
@@ -148,26 +150,18 @@ function conditionsOf(
 
 /** Null when the guest cannot be asked, or need not: everything that is not zero is sent then. */
 async function askGuest(
-  { vm, options }: MigrationRequest,
+  request: MigrationRequest,
+  { ram }: SourceFacts,
   notes: string[],
   signal: AbortSignal,
-): Promise<MemoryUse | null> {
-  if (options.prune === 'none') return null;
-  const call = { timeoutMs: AGENT_TIMEOUT_MS, signal };
-  let agent: GuestAgent | null = null;
+): Promise<GuestAnswers | null> {
+  if (request.options.prune === 'none') return null;
   try {
-    if (vm.qgaPath === null) throw new Error('it has no guest agent channel');
-    agent = await GuestAgent.connect({ socketPath: vm.qgaPath, vm: vm.name, ...call });
-    const unsafe = isPruningUnsafe(await readGuestText(agent, '/proc/cmdline', call));
-    if (unsafe !== null) throw new Error(unsafe);
-    const meminfo = await readGuestText(agent, '/proc/meminfo', call);
-    return memoryUse(meminfo);
+    return await GuestAnswers.ask(request, ram.windows, signal);
   } catch (error) {
     signal.throwIfAborted();
-    notes.push(`What VM "${vm.name}" can do without is not known and would be sent: ${describeError(error)}`);
+    notes.push(`What VM "${request.vm.name}" can do without is not known and would be sent: ${describeError(error)}`);
     return null;
-  } finally {
-    agent?.close();
   }
 }
 
@@ -197,18 +191,25 @@ function guestFacts(
   }: Found & { readonly use: MemoryUse | null; readonly writtenTrial: PackingTrial | null },
   { vm, options }: MigrationRequest,
 ): GuestFacts {
-  const { pages, lookedAt, windows, zeroShare, hardShare, written } = look;
+  const { pages, lookedAt, windows, zeroShare, written } = look;
+  const contentShare = Math.min(1 - zeroShare, neededPages(vm.spec.memory, use, options) / pages);
+  const hardShare = hardShareOf(look, contentShare);
   const packed = withHard(hardShare, trial.packedBytesPerPage);
   const writtenPacked =
     written === null || writtenTrial === null ? packed : withHard(written.hardShare, writtenTrial.packedBytesPerPage);
   return {
     pages,
-    contentShare: Math.min(1 - zeroShare, neededPages(vm.spec.memory, use, options) / pages),
+    contentShare,
     wireBytesPerPage: packed,
     wireBytesRange: { low: withHard(hardShare, trial.low), high: withHard(hardShare, trial.high) },
     repeatBytes: options.delta === 'on' ? Math.min(written?.deltaBytesPerPage ?? PAGE, writtenPacked) : null,
     workingSet: fitWorkingSet(windows, pages, lookedAt),
   };
+}
+
+/** Of the pages that travel. */
+function hardShareOf({ hardShare }: GuestLook, contentShare: number): number {
+  return contentShare === 0 ? 0 : Math.min(1, hardShare / contentShare);
 }
 
 /** Bytes of a page on the wire, where a share of the pages cannot be packed. */
@@ -231,9 +232,9 @@ function pathFacts(
   { look, trial, rooms }: Found & { readonly rooms: Rooms },
   there: Destination,
   { features }: SourceFacts,
-  { wireBytesPerPage }: GuestFacts,
+  { wireBytesPerPage, contentShare }: GuestFacts,
 ): Omit<PathFacts, 'beforeMs' | 'afterMs'> {
-  const packMs = (1 - look.hardShare) * trial.packMsPerPage;
+  const packMs = (1 - hardShareOf(look, contentShare)) * trial.packMsPerPage;
   const carriedMs = CARRIED.msPerPage + CARRIED.msPerByte * wireBytesPerPage;
   return {
     linkBytesPerSecond: there.bytesPerS ?? ASSUMED_BYTES_PER_S,

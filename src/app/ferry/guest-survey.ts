@@ -12,6 +12,8 @@ import type { ChangeWindow } from '../../core/predict/working-set.ts';
 import { GuestMemory } from '../../io/lanes/guest-memory.ts';
 import type { MemoryMap } from '../../io/lanes/lane-protocol.ts';
 import { createPageHash, type PageHash } from '../../io/lanes/page-hash.ts';
+import { looksRandom, ZERO_PAGE } from './page-content.ts';
+import { sampleBatches, type SampledBatches, type SampleOptions, type UnneededPages } from './sample-batches.ts';
 
 export type GuestLook = {
   /** Pages of all blocks, and how many of them were looked at. */
@@ -20,9 +22,9 @@ export type GuestLook = {
   readonly windows: readonly ChangeWindow[];
   /** Of all pages. */
   readonly zeroShare: number;
-  /** Of pages that hold something: the share that looks random, which nothing can pack. */
+  /** Of all pages: the share that looks random, which nothing can pack, and is needed. */
   readonly hardShare: number;
-  /** Some of the others, put together as lanes put them. */
+  /** Some of the others that hold something and are needed, put together as lanes put them. */
   readonly batches: readonly Buffer[];
   /** Null when hardly any page was written to. */
   readonly written: WrittenPages | null;
@@ -32,11 +34,10 @@ export type GuestLook = {
 export type WrittenPages = {
   /** Bytes of what changes in a page. */
   readonly deltaBytesPerPage: number;
+  /** Of these. */
   readonly hardShare: number;
   readonly batches: readonly Buffer[];
 };
-
-type Stretch = { readonly page: number; readonly pages: number };
 
 const LOOKED_AT_MAX = 8192;
 /** Of these the content is kept, to see how much of a page changes. */
@@ -45,46 +46,54 @@ const KEPT_PAGES = 2048;
 const LOOKS = [0, 0.03, 0.1, 0.33, 0.66, 1] as const;
 /** Read in one turn of the event loop: 1 to 2 ms. */
 const SLICE_PAGES = 512;
-/** Batches as lanes make them, of stretches as long as memory is filled in: neighbours pack better together than strangers. */
-const BATCH_PAGES = 256;
+/** Stretches of half a batch: half of what a batch is made of are true neighbours, and more places of memory are seen. */
 const BATCHES_MAX = 6;
-const STRETCH_PAGES = 32;
-/** Twice as many as fill the batches when half of memory is zero. */
-const STRETCHES = 96;
-/** The sum of the squared counts of byte values is so much for random bytes (as in frame-packer.ts); this many bytes of a page are looked at. */
-const LOOKED_AT_BYTES = 512;
-const RANDOM_BELOW = 1.3 * (LOOKED_AT_BYTES + LOOKED_AT_BYTES ** 2 / 256);
+const STRETCH_PAGES = 128;
+const WALK_PAGES = 8192;
 /** Fewer pages that changed say nothing of what is written. */
 const CHANGED_MIN = 16;
 /** Of pages that are written to; each time with its neighbours, which are sent with it. */
 const WRITTEN_BATCHES_MAX = 2;
-const WRITTEN_STRETCH_PAGES = 4;
+const WRITTEN_PAGES = 8;
 
-/** `ms`: for how long. Throws LaneError when memory cannot be read, AbortError. */
-export async function lookAtGuest(map: MemoryMap, ms: number, signal: AbortSignal): Promise<GuestLook> {
+export type LookOptions = {
+  /** For how long. */
+  readonly ms: number;
+  /** Asked at the end of it. */
+  readonly unneeded?: UnneededPages;
+};
+
+const nobodySays: UnneededPages = async () => await Promise.resolve(null);
+
+/** Throws LaneError when memory cannot be read, AbortError. */
+export async function lookAtGuest(
+  map: MemoryMap,
+  { ms, unneeded = nobodySays }: LookOptions,
+  signal: AbortSignal,
+): Promise<GuestLook> {
   const memory = new GuestMemory(map, 'read');
   try {
-    return await new Looker(map, memory, await createPageHash()).look(ms, signal);
+    return await new Looker({ map, memory, unneeded }, await createPageHash()).look(ms, signal);
   } finally {
     memory.close();
   }
 }
 
 class Looker {
+  readonly #parts: Pick<SampleOptions, 'map' | 'memory' | 'unneeded'>;
   readonly #memory: GuestMemory;
   readonly #hash: PageHash;
   readonly #pages: number;
   readonly #sample: Uint32Array;
-  readonly #map: MemoryMap;
   readonly #page = Buffer.alloc(PAGE);
-  readonly #counts = new Uint16Array(256);
   /** Of the sample in the last look: 1 where a page looks random. */
   readonly #hard: Uint8Array;
   /** Content of the first KEPT_PAGES of the sample, in the look before the last. */
   readonly #kept: Buffer;
 
-  constructor(map: MemoryMap, memory: GuestMemory, hash: PageHash) {
-    this.#map = map;
+  constructor(parts: Pick<SampleOptions, 'map' | 'memory' | 'unneeded'>, hash: PageHash) {
+    const { map, memory } = parts;
+    this.#parts = parts;
     this.#memory = memory;
     this.#hash = hash;
     this.#pages = map.reduce((sum, { pageCount }) => sum + pageCount, 0);
@@ -106,10 +115,12 @@ class Looker {
         .map((to) => ({ ms: to.atMs - from.atMs, changedShare: shareOfChanged(from.hashes, to.hashes) })),
     );
     const changed = changedPages(this.#sample, looks.at(-2)!.hashes, looks.at(-1)!.hashes);
+    const written = await this.#written(changed, signal);
+    const { batches, hard, hardUnneeded } = await this.#needed(looks.at(-1)!.hashes, signal);
+    const { zeroShare, hardShare } = this.#shares(looks.at(-1)!.hashes);
     return {
-      ...{ pages: this.#pages, lookedAt: this.#sample.length, windows, ...this.#content(looks.at(-1)!.hashes) },
-      written: await this.#written(changed, signal),
-      batches: (await this.#batches(stretchesOf(this.#map, STRETCHES), BATCHES_MAX, signal)).batches,
+      ...{ pages: this.#pages, lookedAt: this.#sample.length, windows, written, batches, zeroShare },
+      hardShare: hardUnneeded === 0 ? hardShare : (hardShare * hard) / (hard + hardUnneeded),
     };
   }
 
@@ -121,7 +132,7 @@ class Looker {
       if (i % SLICE_PAGES === 0) await this.#breathe(signal);
       this.#memory.read(this.#sample[i]!, 1, this.#page, 0);
       hashes[i] = this.#hashOf(this.#page);
-      if (isLast) this.#hard[i] = this.#looksRandom(this.#page, 0) ? 1 : 0;
+      if (isLast) this.#hard[i] = looksRandom(this.#page, 0) ? 1 : 0;
       if (keeps && i < this.#kept.length / PAGE) this.#page.copy(this.#kept, i * PAGE);
     }
     return { atMs, hashes };
@@ -138,64 +149,27 @@ class Looker {
     return (this.#hash.high & 0x1f_ffff) * 2 ** 32 + this.#hash.low;
   }
 
-  #content(hashes: Float64Array): Pick<GuestLook, 'zeroShare' | 'hardShare'> {
-    const zero = this.#hashOf(Buffer.alloc(PAGE));
+  #shares(hashes: Float64Array): Pick<GuestLook, 'zeroShare' | 'hardShare'> {
+    const zero = this.#hashOf(ZERO_PAGE);
     const zeroPages = hashes.reduce((sum, hash) => sum + (hash === zero ? 1 : 0), 0);
     const hardPages = this.#hard.reduce((sum, isHard) => sum + isHard, 0);
-    return { zeroShare: zeroPages / hashes.length, hardShare: hardPages / Math.max(1, hashes.length - zeroPages) };
+    return { zeroShare: zeroPages / hashes.length, hardShare: hardPages / hashes.length };
   }
 
-  #looksRandom(buffer: Buffer, from: number): boolean {
-    const counts = this.#counts.fill(0);
-    // Every eighth byte, not always at the same place of a word.
-    for (let i = 0; i < LOOKED_AT_BYTES; i++) counts[buffer[from + i * 8 + (i & 7)]!]!++;
-    let squares = 0;
-    for (let value = 0; value < 256; value++) squares += counts[value]! * counts[value]!;
-    return squares < RANDOM_BELOW;
+  /** Begins at pages that hold something, so that all of these are met alike, wherever they lie. */
+  async #needed(hashes: Float64Array, signal: AbortSignal): Promise<SampledBatches> {
+    const zero = this.#hashOf(ZERO_PAGE);
+    const starts = Array.from(this.#sample).filter((_, i) => hashes[i] !== zero);
+    const stretch = { stretchPages: STRETCH_PAGES, walkPages: WALK_PAGES, batchesMax: BATCHES_MAX };
+    return await sampleBatches({ ...this.#parts, ...stretch, starts }, signal);
   }
 
   async #written(changed: readonly number[], signal: AbortSignal): Promise<WrittenPages | null> {
     const deltaBytesPerPage = this.#deltaBytes();
     if (deltaBytesPerPage === null) return null;
-    const stretches = changed.map((page) => this.#stretchAt(page, WRITTEN_STRETCH_PAGES));
-    return { deltaBytesPerPage, ...(await this.#batches(stretches, WRITTEN_BATCHES_MAX, signal)) };
-  }
-
-  /** Put together from pages that can be packed; those of the first stretches, until there are enough. */
-  async #batches(
-    stretches: readonly Stretch[],
-    batchesMax: number,
-    signal: AbortSignal,
-  ): Promise<{ readonly batches: Buffer[]; readonly hardShare: number }> {
-    const batches: Buffer[] = [];
-    const zero = Buffer.alloc(PAGE);
-    let batch = Buffer.alloc(BATCH_PAGES * PAGE);
-    let [held, packable, hard] = [0, 0, 0];
-    for (const { page, pages } of stretches) {
-      if (batches.length === batchesMax) break;
-      for (let i = 0; i < pages && batches.length < batchesMax; i++) {
-        this.#memory.read(page + i, 1, batch, held * PAGE);
-        if (batch.compare(zero, 0, PAGE, held * PAGE, (held + 1) * PAGE) === 0) continue;
-        if (this.#looksRandom(batch, held * PAGE)) {
-          hard++;
-          continue;
-        }
-        packable++;
-        if (++held < BATCH_PAGES) continue;
-        batches.push(batch);
-        batch = Buffer.alloc(BATCH_PAGES * PAGE);
-        held = 0;
-      }
-      await this.#breathe(signal);
-    }
-    if (held > 0) batches.push(batch.subarray(0, held * PAGE));
-    return { batches, hardShare: hard / Math.max(1, hard + packable) };
-  }
-
-  /** Not over the end of its block. */
-  #stretchAt(page: number, pages: number): Stretch {
-    const block = this.#map.find(({ firstPage, pageCount }) => page < firstPage + pageCount)!;
-    return { page, pages: Math.min(pages, block.firstPage + block.pageCount - page) };
+    const stretch = { stretchPages: WRITTEN_PAGES, walkPages: WRITTEN_PAGES, batchesMax: WRITTEN_BATCHES_MAX };
+    const { batches, hard, packable } = await sampleBatches({ ...this.#parts, ...stretch, starts: changed }, signal);
+    return { deltaBytesPerPage, batches, hardShare: hard / Math.max(1, hard + packable) };
   }
 
   #deltaBytes(): number | null {
@@ -227,21 +201,6 @@ function samplePages(map: MemoryMap, count: number): Uint32Array {
     sample[i] = map[block]!.firstPage + place - before;
   }
   return shuffled(sample);
-}
-
-/** So many stretches, spread evenly and each at random within its part of memory; none reaches over the end of its block. */
-function stretchesOf(map: MemoryMap, count: number): readonly Stretch[] {
-  const total = map.reduce((sum, { pageCount }) => sum + pageCount, 0);
-  const length = Math.min(STRETCH_PAGES, Math.ceil(total / count));
-  const places = shuffled(
-    Uint32Array.from({ length: count }, (_, i) => Math.floor(((i + Math.random()) * total) / count)),
-  );
-  return Array.from(places, (place) => {
-    let before = 0;
-    const block = map.find(({ pageCount }) => place < (before += pageCount))!;
-    const first = place - (before - block.pageCount);
-    return { page: block.firstPage + first, pages: Math.min(length, block.pageCount - first) };
-  });
 }
 
 function shuffled(values: Uint32Array): Uint32Array {

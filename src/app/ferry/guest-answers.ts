@@ -1,0 +1,80 @@
+/**
+ * What a look at a guest asks the guest itself: how its memory is used, and of some of its pages whether it can do without them.
+ * Nothing is changed there, and nothing depends on an answer: without one all pages count as needed.
+ */
+import type { CacheRule } from '../../core/pages/page-flags.ts';
+import { readGuestText } from '../../io/qemu/guest-files.ts';
+import { GuestAgent } from '../../io/qemu/guest-agent.ts';
+import { GuestPageReporter } from '../../io/qemu/guest-page-report.ts';
+import type { GpaWindow } from '../../io/qemu/gpa-map.ts';
+import { isPruningUnsafe, memoryUse, type MemoryUse } from './guest-kernel.ts';
+import type { MigrationRequest } from './ports.ts';
+
+const CALL_TIMEOUT_MS = 3_000;
+/** For all questions about pages together: 3 ms each under software emulation, more of a guest that computes. */
+const PAGES_MS_MAX = 600;
+
+export class GuestAnswers {
+  readonly use: MemoryUse;
+  readonly #agent: GuestAgent;
+  readonly #reporter: GuestPageReporter;
+  readonly #rule: CacheRule;
+  #leftMs = PAGES_MS_MAX;
+
+  private constructor(agent: GuestAgent, reporter: GuestPageReporter, facts: { use: MemoryUse; rule: CacheRule }) {
+    this.#agent = agent;
+    this.#reporter = reporter;
+    this.use = facts.use;
+    this.#rule = facts.rule;
+  }
+
+  /** `windows`: where the guest sees its RAM. Throws GuestAgentError, AbortError, or an Error that says why it cannot be asked. */
+  static async ask(
+    { vm, options: { prune, keepCache } }: Pick<MigrationRequest, 'vm' | 'options'>,
+    windows: readonly GpaWindow[],
+    signal: AbortSignal,
+  ): Promise<GuestAnswers> {
+    const { name, qgaPath } = vm;
+    if (qgaPath === null) throw new Error('it has no guest agent channel');
+    const call = { timeoutMs: CALL_TIMEOUT_MS, signal };
+    const agent = await GuestAgent.connect({ socketPath: qgaPath, vm: name, ...call });
+    try {
+      const unsafe = isPruningUnsafe(await readGuestText(agent, '/proc/cmdline', call));
+      if (unsafe !== null) throw new Error(unsafe);
+      const use = memoryUse(await readGuestText(agent, '/proc/meminfo', call));
+      const rule = prune === 'free' ? 'none' : keepCache ? 'inactive' : 'all';
+      return new GuestAnswers(agent, new GuestPageReporter(agent, windows), { use, rule });
+    } catch (error) {
+      agent.close();
+      throw error;
+    }
+  }
+
+  /** Bit n: the guest can do without page `first + n` of the block. Null: it does not say, or has been asked for long enough. */
+  async unneeded(
+    [block, first, pages]: readonly [block: string, first: number, pages: number],
+    signal: AbortSignal,
+  ): Promise<Uint32Array | null> {
+    if (this.#leftMs <= 0) return null;
+    const startMs = performance.now();
+    try {
+      const question = { block, first, pages, rule: this.#rule };
+      return (await this.#reporter.report(question, { timeoutMs: Math.max(1, this.#leftMs), signal })).unneeded;
+    } catch {
+      signal.throwIfAborted();
+      this.#leftMs = 0;
+      return null;
+    } finally {
+      this.#leftMs -= performance.now() - startMs;
+    }
+  }
+
+  async close(): Promise<void> {
+    try {
+      if (this.#leftMs > 0 && this.#reporter.isOpen) await this.#reporter.close({ timeoutMs: CALL_TIMEOUT_MS });
+    } catch {
+      // It is gone or silent: its next agent has no open file.
+    }
+    this.#agent.close();
+  }
+}
