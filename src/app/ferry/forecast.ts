@@ -133,16 +133,11 @@ export async function forecastMove(
   }
 }
 
-function conditionsOf(
-  { options }: MigrationRequest,
-  { bytesPerS }: Destination,
-  { share, idle }: LaneRoom,
-): TrialConditions {
+function conditionsOf({ options }: MigrationRequest, { bytesPerS }: Destination, { share }: LaneRoom): TrialConditions {
   return {
     ...{ compress: options.compress, lanes: options.lanes },
     maxBandwidthBytesPerSecond: options.maxBandwidthBytesPerSecond,
     linkMsPerByte: 1000 / (bytesPerS ?? ASSUMED_BYTES_PER_S),
-    hostIdle: idle,
     laneShare: share,
     ...{ carried: CARRIED, placedMsPerPage: PLACED_MS_PER_PAGE },
   };

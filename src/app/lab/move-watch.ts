@@ -19,7 +19,7 @@ export type MovableGuest = {
 };
 
 /** The part of a writer's line that counts here. */
-export type WriterReport = { readonly sequence: number; readonly corruptedWords: number };
+export type WriterReport = { readonly sequence: number; readonly guestMs: number; readonly corruptedWords: number };
 export type WriterParser = (text: string) => readonly WriterReport[];
 
 export type WatchTools = {
@@ -34,6 +34,8 @@ const WRITER_TIMEOUT_MS = 60_000;
 /** After a move heartbeats are watched for so long: the guest's first steps at its new place belong to the outage. */
 const AFTERMATH_MS = 2000;
 const POLL_MS = 100;
+/** A writer checks all of its memory once in ten seconds of its guest, however little it writes; half as long again for one that is held up. */
+const CHECKED_MS = 15_000;
 
 /** Waits until all workloads of the guest are under way; returns the writer's number of pages. */
 export async function waitUntilReady(guest: MovableGuest, { signal }: WatchTools): Promise<number> {
@@ -45,17 +47,20 @@ export async function waitUntilReady(guest: MovableGuest, { signal }: WatchTools
   });
 }
 
-/** Waits until the writer has gone once through its memory since its start, or since it had written `from` pages. */
+/** Waits until the writer has gone once through its memory, or has checked all of it: since its start, or since `from`. */
 export async function waitForPass(
   guest: MovableGuest,
   pages: number,
   tools: WatchTools,
-  from = 0,
+  from?: WriterReport,
 ): Promise<WriterReport> {
   const file = await guest.consoleFile();
   return await poll(tools.signal, WRITER_TIMEOUT_MS, 'The guest does not go on counting', () => {
-    const last = tools.parseWriterLines(read(file)).at(-1);
-    return last !== undefined && last.sequence >= from + pages ? last : null;
+    const lines = tools.parseWriterLines(read(file));
+    const [first, last] = [from ?? lines[0], lines.at(-1)];
+    if (first === undefined || last === undefined) return null;
+    const hasWritten = last.sequence >= (from?.sequence ?? 0) + pages;
+    return hasWritten || last.guestMs >= first.guestMs + CHECKED_MS ? last : null;
   });
 }
 
@@ -87,7 +92,7 @@ export async function checkMoved(
   if (heartbeats === 0)
     throw new LabError('LAB_COMMAND', 'No heartbeat of the guest arrived during and after the move');
   const arrived = await waitForPass(guest, 0, tools);
-  const { sequence, corruptedWords } = await waitForPass(guest, pages, tools, arrived.sequence);
+  const { sequence, corruptedWords } = await waitForPass(guest, pages, tools, arrived);
   const { pagesBefore, ...figures } = moved;
   return { ...figures, longestGapMs, corruptedWords, pagesWritten: { before: pagesBefore, after: sequence } };
 }

@@ -5,7 +5,7 @@ import { tryPacking, type TrialConditions } from './packing-trial.ts';
 const PAGE = 4096;
 const never = new AbortController().signal;
 const conditions: TrialConditions = {
-  ...{ compress: 'adaptive', lanes: 1, maxBandwidthBytesPerSecond: null, hostIdle: 0.5, laneShare: 1 },
+  ...{ compress: 'adaptive', lanes: 1, maxBandwidthBytesPerSecond: null, laneShare: 1 },
   ...{ linkMsPerByte: 8e-5, carried: { msPerPage: 0.004, msPerByte: 3e-6 }, placedMsPerPage: 0.015 },
 };
 
@@ -29,9 +29,11 @@ test('a given level is that level, and certain', async () => {
 test('the slower the link, the fewer bytes; a bandwidth limit is a link', async () => {
   const at = async (change: Partial<TrialConditions>): Promise<number> =>
     (await tryPacking(batches, { ...conditions, ...change }, never)).packedBytesPerPage;
-  const [slow, fast] = [await at({ linkMsPerByte: 8e-4 }), await at({ linkMsPerByte: 1e-8 })];
+  // Where neither sending nor placing takes any time.
+  const free = { linkMsPerByte: 1e-8, placedMsPerPage: 0, carried: { msPerPage: 0.004, msPerByte: 0 } };
+  const [slow, fast] = [await at({ linkMsPerByte: 8e-4 }), await at(free)];
   assert.ok(slow < PAGE / 2 && fast > 1.2 * slow, `${slow} ${fast}`);
-  const limited = await at({ linkMsPerByte: 1e-8, maxBandwidthBytesPerSecond: 1.25e6 });
+  const limited = await at({ ...free, maxBandwidthBytesPerSecond: 1.25e6 });
   assert.ok(limited < 1.1 * slow, `${limited} ${slow}`);
 });
 

@@ -1,10 +1,10 @@
 /**
- * What a lane would make of a guest's pages: some of them are packed with the packer that lanes use, whose control finds the level
- * that suits the link, as if the batches went over it one after the other.
+ * What lanes would make of a guest's pages: some of them are packed at every level, by the packer that lanes use, and the level is
+ * the one that the lanes' control settles at (core/compress/compression-control.ts), by the same measure.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { BYTES_WEIGHT, CompressionControl } from '../../core/compress/compression-control.ts';
-import { LZ, STORE } from '../../core/compress/levels.ts';
+import { BYTES_WEIGHT } from '../../core/compress/compression-control.ts';
+import { compressionLevels, LZ, STORE } from '../../core/compress/levels.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
 import { FramePacker } from './frame-packer.ts';
 import type { PackerOptions } from './frame-packer.ts';
@@ -12,8 +12,7 @@ import type { PackerOptions } from './frame-packer.ts';
 export type TrialConditions = Pick<PackerOptions, 'compress' | 'lanes' | 'maxBandwidthBytesPerSecond'> & {
   /** Of all lanes together. */
   readonly linkMsPerByte: number;
-  /** While the migration runs: of the source's processor time the share that nobody uses, and of a processor the part that a lane gets. */
-  readonly hostIdle: number;
+  /** While the migration runs: of a processor the part that a lane gets. */
   readonly laneShare: number;
   /** Processor time of a page beside its packing, at the source; and all that it takes at the destination. */
   readonly carried: { readonly msPerPage: number; readonly msPerByte: number };
@@ -24,19 +23,20 @@ export type PackingTrial = {
   /** Of a page with content: its bytes on the wire, and the processor time of packing it. */
   readonly packedBytesPerPage: number;
   readonly packMsPerPage: number;
-  /** Where another level is as quick, lanes may well choose that one: the bytes between which it will be. */
+  /** Where other levels are about as good, lanes may well be at one of them: the bytes between which it will be. */
   readonly low: number;
   readonly high: number;
 };
 
-/** A level that takes this much longer is chosen by mistake in one case of four. */
-const ALIKE = 0.1;
+/** Of a page, at one level. */
+type Packed = { readonly bytes: number; readonly ms: number; readonly weight: number };
 
-/** The quickest of so many tells the processor time: a thread that loses its processor in a batch seldom does so in both. The kernel's count has steps of a tick. */
+/** Levels that come so close to the best one are chosen now and then. */
+const ALIKE = 1.05;
+/** Lanes begin at LZ, and leave it for a lighter level only for a clear gain. */
+const LIGHTER = 1.08;
+/** The quickest of so many tells the processor time: a thread seldom loses its processor in each. The kernel's own count has steps of a tick. */
 const TRIES = 2;
-
-/** A span of a lane's life is some 100 ms; a batch is less, and what one batch teaches is enough here. */
-const PASSES_MAX = 4;
 
 /** `batches`: pages that hold something, as lanes put them together. Throws AbortError. */
 export async function tryPacking(
@@ -45,116 +45,59 @@ export async function tryPacking(
   signal: AbortSignal,
 ): Promise<PackingTrial> {
   if (batches.length === 0) return { packedBytesPerPage: PAGE, packMsPerPage: 0, low: PAGE, high: PAGE };
-  const trial = new Trial(conditions);
-  let last: Packed = { bytes: 0, ms: 0 };
-  for (let pass = 1; pass <= PASSES_MAX; pass++) {
-    const levelBefore = trial.level;
-    last = await overAll(batches, (batch) => trial.pack(batch), signal);
-    // The first pass also pays for the code that is compiled.
-    if (pass > 1 && trial.level === levelBefore) break;
-  }
-  if (conditions.compress !== 'adaptive') return between(last, last, 0);
-  const otherLevel = trial.level === STORE ? LZ : STORE;
-  const other = await overAll(batches, (batch) => trial.packAt(otherLevel, batch), signal);
-  const longer = trial.weightOf(other) / trial.weightOf(last) - 1;
-  return between(last, other, 1 / (1 + Math.exp(longer / ALIKE)));
+  const results: Packed[] = [];
+  for (const level of levelsOf(conditions)) results.push(await packedAt(level, batches, conditions, signal));
+  const best = results.reduce((least, each) => (each.weight < least.weight ? each : least));
+  const alike = results.filter(({ weight }) => weight <= ALIKE * best.weight).map(({ bytes }) => bytes);
+  return {
+    ...{ packedBytesPerPage: best.bytes, packMsPerPage: best.ms },
+    ...{ low: Math.min(...alike), high: Math.max(...alike) },
+  };
 }
 
-/** Of a page. */
-type Packed = { readonly bytes: number; readonly ms: number };
+function levelsOf({ compress }: TrialConditions): readonly number[] {
+  if (compress === 'adaptive') return compressionLevels.map((_, level) => level);
+  return [compress === 'none' ? STORE : LZ];
+}
 
-async function overAll(
+async function packedAt(
+  level: number,
   batches: readonly Buffer[],
-  pack: (batch: Buffer) => Packed,
+  conditions: TrialConditions,
   signal: AbortSignal,
 ): Promise<Packed> {
+  const packer = new FramePacker({ ...conditions, level });
   const sum = { pages: 0, bytes: 0, ms: 0 };
   for (const batch of batches) {
-    const { bytes, ms } = pack(batch);
+    const { bytes, ms } = packedBatch(packer, batch);
     sum.pages += batch.length / PAGE;
     sum.bytes += bytes;
     sum.ms += ms;
     await nextTurn();
     signal.throwIfAborted();
   }
-  return { bytes: sum.bytes / sum.pages, ms: sum.ms / sum.pages };
+  const [bytes, ms] = [sum.bytes / sum.pages, sum.ms / sum.pages];
+  return { bytes, ms, weight: weightOf(bytes, ms, conditions) * (level < LZ ? LIGHTER : 1) };
 }
 
-/** `share`: of the bytes that will be packed as `other` is. */
-function between(chosen: Packed, other: Packed, share: number): PackingTrial {
-  const at = (part: number): number => chosen.bytes + part * (other.bytes - chosen.bytes);
-  const ends = [chosen.bytes, at(Math.min(1, 2 * share))];
-  return {
-    ...{ packedBytesPerPage: at(share), packMsPerPage: chosen.ms + share * (other.ms - chosen.ms) },
-    ...{ low: Math.min(...ends), high: Math.max(...ends) },
-  };
+function packedBatch(packer: FramePacker, batch: Buffer): { readonly bytes: number; readonly ms: number } {
+  let [bytes, ms] = [0, Infinity];
+  for (let i = 0; i < TRIES; i++) {
+    // The packed bytes replace the pages.
+    const pages = Buffer.from(batch);
+    const startMs = performance.now();
+    bytes = packer.pack(pages, 0, batch.length);
+    ms = Math.min(ms, performance.now() - startMs);
+  }
+  return { bytes: bytes === 0 ? batch.length : bytes, ms };
 }
 
-class Trial {
-  readonly #conditions: TrialConditions;
-  readonly #msPerByte: number;
-  /** Null where the level is given. */
-  readonly #control: CompressionControl | null;
-  readonly #packers = new Map<number, FramePacker>();
-  #scratch = Buffer.alloc(0);
-  #nowMs = 0;
-
-  constructor(conditions: TrialConditions) {
-    const { compress, lanes, maxBandwidthBytesPerSecond, linkMsPerByte } = conditions;
-    this.#conditions = conditions;
-    // The share of one lane.
-    const capBytesPerMs = maxBandwidthBytesPerSecond === null ? Infinity : maxBandwidthBytesPerSecond / 1000 / lanes;
-    this.#msPerByte = Math.max(linkMsPerByte * lanes, 1 / capBytesPerMs);
-    const link = { msPerByte: linkMsPerByte * lanes, isMeasured: true };
-    const cap = maxBandwidthBytesPerSecond === null ? null : capBytesPerMs;
-    this.#control = compress === 'adaptive' ? new CompressionControl(cap, link) : null;
-  }
-
-  get level(): number {
-    return this.#control?.level ?? (this.#conditions.compress === 'none' ? STORE : LZ);
-  }
-
-  /** A batch goes through source, link and destination; the slowest of them takes the time. Of a whole processor: `ms`. */
-  pack(batch: Buffer): Packed {
-    const pages = batch.length / PAGE;
-    const { bytes, ms } = this.packAt(this.level, batch);
-    const { placedMsPerPage, hostIdle, laneShare } = this.#conditions;
-    const busyMs = ms / laneShare + this.#carriedMs(pages, bytes);
-    const destinationBusyMs = pages * placedMsPerPage;
-    const linkMs = bytes * this.#msPerByte;
-    const spanMs = Math.max(busyMs, linkMs, destinationBusyMs);
-    this.#nowMs += spanMs;
-    const blockedMs = spanMs === linkMs ? spanMs - busyMs : 0;
-    this.#control?.packed(batch.length, bytes, ms);
-    this.#control?.spanEnded({
-      ...{ nowMs: this.#nowMs, spanMs, busyMs, cpuMs: busyMs * laneShare, blockedMs, hostIdle, destinationBusyMs },
-      ...{ wireBytes: bytes, ackedBytes: bytes },
-    });
-    return { bytes, ms };
-  }
-
-  /** Of a page that was packed so: the time of source or link, whichever is slower, and as in the lanes' control a little for its bytes. */
-  weightOf({ bytes, ms }: Packed): number {
-    const slowestMs = Math.max(ms / this.#conditions.laneShare + this.#carriedMs(1, bytes), bytes * this.#msPerByte);
-    return slowestMs * (1 + (BYTES_WEIGHT * bytes) / PAGE);
-  }
-
-  #carriedMs(pages: number, bytes: number): number {
-    const { carried, laneShare } = this.#conditions;
-    return (pages * carried.msPerPage + bytes * carried.msPerByte) / laneShare;
-  }
-
-  packAt(level: number, batch: Buffer): Packed {
-    if (this.#scratch.length < batch.length) this.#scratch = Buffer.alloc(batch.length);
-    batch.copy(this.#scratch);
-    const packer = this.#packers.get(level) ?? new FramePacker({ ...this.#conditions, level });
-    this.#packers.set(level, packer);
-    let [bytes, ms] = [0, Infinity];
-    for (let i = 0; i < TRIES; i++) {
-      const startMs = performance.now();
-      bytes = packer.pack(this.#scratch, 0, batch.length);
-      ms = Math.min(ms, performance.now() - startMs);
-    }
-    return { bytes: bytes === 0 ? batch.length : bytes, ms };
-  }
+/** Time of a page: that of source, link or destination, whichever is slowest, and as in the lanes' control a little for its bytes. */
+function weightOf(bytes: number, packMs: number, conditions: TrialConditions): number {
+  const { lanes, laneShare, carried, placedMsPerPage, linkMsPerByte, maxBandwidthBytesPerSecond } = conditions;
+  const sourceMs = (packMs + carried.msPerPage + carried.msPerByte * bytes) / laneShare;
+  const capMsPerByte = maxBandwidthBytesPerSecond === null ? 0 : 1000 / maxBandwidthBytesPerSecond;
+  // A lane has its part of the link.
+  const linkMs = bytes * lanes * Math.max(linkMsPerByte, capMsPerByte);
+  return Math.max(sourceMs, linkMs, placedMsPerPage) * (1 + (BYTES_WEIGHT * bytes) / PAGE);
 }
