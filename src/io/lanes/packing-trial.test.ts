@@ -16,7 +16,7 @@ function textBatch(pages: number): Buffer {
   while (text.length < pages * PAGE) text += words[Math.floor(Math.random() * words.length)];
   return Buffer.from(text.slice(0, pages * PAGE), 'latin1');
 }
-const batches = [textBatch(64), textBatch(64)];
+const batches = Array.from({ length: 6 }, () => textBatch(256));
 
 test('a given level is that level, and certain', async () => {
   const none = await tryPacking(batches, { ...conditions, compress: 'none' }, never);

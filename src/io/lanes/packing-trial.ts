@@ -8,6 +8,7 @@ import { compressionLevels, LZ, STORE } from '../../core/compress/levels.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
 import { FramePacker } from './frame-packer.ts';
 import type { PackerOptions } from './frame-packer.ts';
+import { threadCpuMs } from './thread-cpu.ts';
 
 export type TrialConditions = Pick<PackerOptions, 'compress' | 'lanes' | 'maxBandwidthBytesPerSecond'> & {
   /** Of all lanes together. */
@@ -35,8 +36,6 @@ type Packed = { readonly bytes: number; readonly ms: number; readonly weight: nu
 const ALIKE = 1.05;
 /** Lanes begin at LZ, and leave it for a lighter level only for a clear gain. */
 const LIGHTER = 1.08;
-/** The quickest of so many tells the processor time: a thread seldom loses its processor in each. The kernel's own count has steps of a tick. */
-const TRIES = 2;
 
 /** `batches`: pages that hold something, as lanes put them together. Throws AbortError. */
 export async function tryPacking(
@@ -68,6 +67,8 @@ async function packedAt(
 ): Promise<Packed> {
   const packer = new FramePacker({ ...conditions, level });
   const sum = { pages: 0, bytes: 0, ms: 0 };
+  // Whoever packs first makes room for all.
+  packedBatch(packer, batches[0]!);
   for (const batch of batches) {
     const { bytes, ms } = packedBatch(packer, batch);
     sum.pages += batch.length / PAGE;
@@ -80,16 +81,13 @@ async function packedAt(
   return { bytes, ms, weight: weightOf(bytes, ms, conditions) * (level < LZ ? LIGHTER : 1) };
 }
 
+/** `ms`: of the processor, in steps of about one: true on average. By the clock, a thread that loses its processor seems slow. */
 function packedBatch(packer: FramePacker, batch: Buffer): { readonly bytes: number; readonly ms: number } {
-  let [bytes, ms] = [0, Infinity];
-  for (let i = 0; i < TRIES; i++) {
-    // The packed bytes replace the pages.
-    const pages = Buffer.from(batch);
-    const startMs = performance.now();
-    bytes = packer.pack(pages, 0, batch.length);
-    ms = Math.min(ms, performance.now() - startMs);
-  }
-  return { bytes: bytes === 0 ? batch.length : bytes, ms };
+  // The packed bytes replace the pages.
+  const pages = Buffer.from(batch);
+  const startMs = threadCpuMs();
+  const bytes = packer.pack(pages, 0, batch.length);
+  return { bytes: bytes === 0 ? batch.length : bytes, ms: threadCpuMs() - startMs };
 }
 
 /** Time of a page: that of source, link or destination, whichever is slowest, and as in the lanes' control a little for its bytes. */
