@@ -28,7 +28,7 @@ import { GuestAnswers } from './guest-answers.ts';
 import type { MemoryUse } from './guest-kernel.ts';
 import { memoryMap } from './guest-ram.ts';
 import { lookAtGuest, type GuestLook } from './guest-survey.ts';
-import type { UnneededPages } from './sample-batches.ts';
+import type { UnneededPages } from '../../io/lanes/sample-batches.ts';
 import { tryPacking } from '../../io/lanes/packing-trial.ts';
 import type { PackingTrial, TrialConditions } from '../../io/lanes/packing-trial.ts';
 import type { FerryHost, MigrationRequest, ReservationRequest } from './ports.ts';

@@ -4,11 +4,12 @@
  */
 import type { CacheRule } from '../../core/pages/page-flags.ts';
 import { readGuestText } from '../../io/qemu/guest-files.ts';
-import { GuestAgent } from '../../io/qemu/guest-agent.ts';
+import type { GuestAgent } from '../../io/qemu/guest-agent.ts';
 import { GuestPageReporter } from '../../io/qemu/guest-page-report.ts';
 import type { GpaWindow } from '../../io/qemu/gpa-map.ts';
-import { isPruningUnsafe, memoryUse, type MemoryUse } from './guest-kernel.ts';
+import { memoryUse, type MemoryUse } from './guest-kernel.ts';
 import type { MigrationRequest } from './ports.ts';
+import { cacheRuleOf, connectAgent, refuseUnsafeGuest } from './pruning-agent.ts';
 
 const CALL_TIMEOUT_MS = 3_000;
 /** Asked about at once: 64 MiB take 20 ms under software emulation, and little less time than a few pages. */
@@ -33,20 +34,16 @@ export class GuestAnswers {
 
   /** `windows`: where the guest sees its RAM. Throws GuestAgentError, AbortError, or an Error that says why it cannot be asked. */
   static async ask(
-    { vm, options: { prune, keepCache } }: Pick<MigrationRequest, 'vm' | 'options'>,
+    { vm, options }: Pick<MigrationRequest, 'vm' | 'options'>,
     windows: readonly GpaWindow[],
     signal: AbortSignal,
   ): Promise<GuestAnswers> {
-    const { name, qgaPath } = vm;
-    if (qgaPath === null) throw new Error('it has no guest agent channel');
     const call = { timeoutMs: CALL_TIMEOUT_MS, signal };
-    const agent = await GuestAgent.connect({ socketPath: qgaPath, vm: name, ...call });
+    const agent = await connectAgent(vm, call);
     try {
-      const unsafe = isPruningUnsafe(await readGuestText(agent, '/proc/cmdline', call));
-      if (unsafe !== null) throw new Error(unsafe);
+      await refuseUnsafeGuest(agent, call);
       const use = memoryUse(await readGuestText(agent, '/proc/meminfo', call));
-      const rule = prune === 'free' ? 'none' : keepCache ? 'inactive' : 'all';
-      return new GuestAnswers(agent, new GuestPageReporter(agent, windows), { use, rule });
+      return new GuestAnswers(agent, new GuestPageReporter(agent, windows), { use, rule: cacheRuleOf(options) });
     } catch (error) {
       agent.close();
       throw error;

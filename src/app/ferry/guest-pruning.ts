@@ -14,12 +14,13 @@ import { layOutBlocks, type PageBlock } from '../../core/pages/block-layout.ts';
 import type { ReportOrder } from '../../core/strategy/pruning.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { readGuestText, writeGuestText } from '../../io/qemu/guest-files.ts';
-import { GuestAgent } from '../../io/qemu/guest-agent.ts';
+import type { GuestAgent } from '../../io/qemu/guest-agent.ts';
 import { GuestPageReporter } from '../../io/qemu/guest-page-report.ts';
 import type { GpaWindow } from '../../io/qemu/gpa-map.ts';
-import { fileCacheBytes, isPruningUnsafe, memoryUse } from './guest-kernel.ts';
+import { fileCacheBytes, memoryUse } from './guest-kernel.ts';
 import { pageBlocks } from './guest-ram.ts';
 import type { LocalVm, MigrationRequest } from './ports.ts';
+import { cacheRuleOf, connectAgent, refuseUnsafeGuest } from './pruning-agent.ts';
 import type { PruneAnswer } from './pump-protocol.ts';
 import type { SourceFacts } from './source-vm.ts';
 
@@ -88,7 +89,7 @@ export class GuestPruning {
     this.#vm = vm;
     this.#options = options;
     this.#say = say;
-    this.#cacheRule = options.prune === 'free' ? 'none' : options.keepCache ? 'inactive' : 'all';
+    this.#cacheRule = cacheRuleOf(options);
   }
 
   /** Why less was left out than was asked for, in a sentence; null when nothing went wrong. */
@@ -102,7 +103,7 @@ export class GuestPruning {
     this.#enqueue(async () => {
       const agent = await this.#connect();
       this.#tell({ type: 'agentAnswered' });
-      await this.#refuseUnsafeGuest(agent);
+      await refuseUnsafeGuest(agent, this.#call());
       const { blocks, windows, isPaced } = await layout;
       this.#blocks = layOutBlocks(blocks);
       this.#reporter = new GuestPageReporter(agent, windows);
@@ -176,22 +177,13 @@ export class GuestPruning {
   }
 
   async #connect(): Promise<GuestAgent> {
-    const { name, qgaPath } = this.#vm;
-    if (qgaPath === null) throw new Error(`it has no guest agent channel`);
-    const signal = this.#abandon.signal;
-    const agent = await GuestAgent.connect({ socketPath: qgaPath, vm: name, timeoutMs: CONNECT_TIMEOUT_MS, signal });
-    this.#agent = agent;
-    return agent;
+    this.#agent = await connectAgent(this.#vm, { timeoutMs: CONNECT_TIMEOUT_MS, signal: this.#abandon.signal });
+    return this.#agent;
   }
 
   #mustAgent(): GuestAgent {
     if (this.#agent === null) throw new Error('its guest agent is not connected');
     return this.#agent;
-  }
-
-  async #refuseUnsafeGuest(agent: GuestAgent): Promise<void> {
-    const reason = isPruningUnsafe(await readGuestText(agent, '/proc/cmdline', this.#call()));
-    if (reason !== null) throw new Error(reason);
   }
 
   /** Returns whether what the guest reports free from now on is all that may be left out. */
@@ -269,7 +261,7 @@ export class GuestPruning {
       (each) => firstPage >= each.firstPage && firstPage < each.firstPage + each.pageCount,
     );
     if (block === undefined || this.#reporter === null) throw new Error('page numbers do not fit its memory');
-    if (this.#isNewPass) await this.#refuseUnsafeGuest(this.#mustAgent());
+    if (this.#isNewPass) await refuseUnsafeGuest(this.#mustAgent(), this.#call());
     if (this.#isNewPass) this.#cachePages = 0;
     this.#isNewPass = isLast;
     const first = firstPage - block.firstPage;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fitWorkingSet } from '../../core/predict/working-set.ts';
 import { lookAtGuest } from './guest-survey.ts';
-import type { UnneededPages } from './sample-batches.ts';
+import type { UnneededPages } from '../../io/lanes/sample-batches.ts';
 
 const PAGE = 4096;
 const PAGES = 4096;

@@ -12,8 +12,8 @@ import type { ChangeWindow } from '../../core/predict/working-set.ts';
 import { GuestMemory } from '../../io/lanes/guest-memory.ts';
 import type { MemoryMap } from '../../io/lanes/lane-protocol.ts';
 import { createPageHash, type PageHash } from '../../io/lanes/page-hash.ts';
-import { looksRandom, ZERO_PAGE } from './page-content.ts';
-import { sampleBatches, type SampledBatches, type SampleOptions, type UnneededPages } from './sample-batches.ts';
+import { pageLooksRandom, sampleBatches, ZERO_PAGE } from '../../io/lanes/sample-batches.ts';
+import type { SampledBatches, SampleOptions, UnneededPages } from '../../io/lanes/sample-batches.ts';
 
 export type GuestLook = {
   /** Pages of all blocks, and how many of them were looked at. */
@@ -132,7 +132,7 @@ class Looker {
       if (i % SLICE_PAGES === 0) await this.#breathe(signal);
       this.#memory.read(this.#sample[i]!, 1, this.#page, 0);
       hashes[i] = this.#hashOf(this.#page);
-      if (isLast) this.#hard[i] = looksRandom(this.#page, 0) ? 1 : 0;
+      if (isLast) this.#hard[i] = pageLooksRandom(this.#page, 0) ? 1 : 0;
       if (keeps && i < this.#kept.length / PAGE) this.#page.copy(this.#kept, i * PAGE);
     }
     return { atMs, hashes };

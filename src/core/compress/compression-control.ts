@@ -82,6 +82,9 @@ const KNOWN_MS_MAX = 16_000;
 /** A change must promise this much; to a lighter level on a crowded host, where little is certain, more. */
 const GAIN = 0.985;
 const GAIN_LIGHTER_CROWDED = 0.9;
+/** Going back to the level left last must promise so much more, and as much again each further time: what is said of a level not in force is an estimate. */
+const BACK_GAIN = 0.04;
+const BACK_GAIN_MAX = 0.4;
 /** Weight of processor time that is nobody's bottleneck: others on the host may want it. */
 const COST_WEIGHT = 0.01;
 const WEIGHT = 0.3;
@@ -101,6 +104,9 @@ export class CompressionControl {
   /** Levels that were in force: the others are believed to be a little better than the table says, so that they are tried. */
   readonly #tried = compressionLevels.map((_, level) => level === LZ);
   #level = LZ;
+  #levelBefore = LZ;
+  /** How often in a row it went back to the level that it had just left. */
+  #returns = 0;
   #trialBatches = 0;
   /** Of level LZ and the content of late: milliseconds per byte, share of the bytes saved. */
   #costPerByte: number | null = null;
@@ -188,7 +194,11 @@ export class CompressionControl {
     let best = 0;
     for (let level = 1; level < this.#costs.length; level++) if (timeOf(level) < timeOf(best)) best = level;
     const gain = best < this.#level && span.hostIdle < CROWDED_BELOW ? GAIN_LIGHTER_CROWDED : GAIN;
-    if (best === this.#level || timeOf(best) > gain * timeOf(this.#level)) return;
+    const isBack = best === this.#levelBefore;
+    const backGain = isBack ? Math.min(BACK_GAIN_MAX, BACK_GAIN * this.#returns) : 0;
+    if (best === this.#level || timeOf(best) > (gain - backGain) * timeOf(this.#level)) return;
+    this.#returns = isBack ? this.#returns + 1 : 0;
+    this.#levelBefore = this.#level;
     this.#rateBefore = best < this.#level ? raw / span.spanMs : null;
     this.#level = best;
     this.#trialBatches = TRIAL_BATCHES;

@@ -8,6 +8,7 @@
 import { constants, type ZstdOptions, zstdCompressSync } from 'node:zlib';
 import { CompressionControl, type KnownLink } from '../../core/compress/compression-control.ts';
 import { compressionLevels, LZ, STORE } from '../../core/compress/levels.ts';
+import { looksRandom } from '../../core/compress/looks-random.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
 import type { SourceLaneInit } from './lane-protocol.ts';
 import { threadCpuMs } from './thread-cpu.ts';
@@ -21,12 +22,6 @@ const SAMPLE_PAGES = 8;
 const SAMPLED_BYTES_MIN = 4 * SAMPLE_PAGES * PAGE;
 /** Bytes looked at, 4 us. */
 const LOOKED_AT = 4096;
-/**
- * The sum of the squared counts of byte values is LOOKED_AT + LOOKED_AT^2 / 256 for random bytes. Program code has six times
- * as much, text eight times; above this factor compression is worth a try without a sample.
- */
-const RANDOM_BELOW = 1.3 * (LOOKED_AT + LOOKED_AT ** 2 / 256);
-
 const paramsOf = compressionLevels.map(({ zstd }) => {
   const params: Record<number, number> = { [constants.ZSTD_c_compressionLevel]: zstd?.level ?? 1 };
   if (zstd?.minMatch !== undefined) params[constants.ZSTD_c_minMatch] = zstd.minMatch;
@@ -47,7 +42,6 @@ export class FramePacker {
   readonly control: CompressionControl | null;
   readonly #fixedLevel: number;
   readonly #sample = Buffer.allocUnsafeSlow(SAMPLE_PAGES * PAGE);
-  readonly #counts = new Uint16Array(256);
 
   constructor({ compress, lanes, maxBandwidthBytesPerSecond, link = null, level }: PackerOptions) {
     const capBytesPerMs = maxBandwidthBytesPerSecond === null ? null : maxBandwidthBytesPerSecond / 1000 / lanes;
@@ -60,7 +54,7 @@ export class FramePacker {
     const level = this.control?.level ?? this.#fixedLevel;
     if (rawBytes < BYTES_MIN || (this.control === null && level === STORE)) return 0;
     const startMs = threadCpuMs();
-    if (rawBytes >= SAMPLED_BYTES_MIN && this.#looksRandom(buffer, at, rawBytes)) {
+    if (rawBytes >= SAMPLED_BYTES_MIN && looksRandom(buffer, at, rawBytes, LOOKED_AT)) {
       if (!this.#samplePays(buffer, at, rawBytes)) return 0;
     }
     if (level === STORE) {
@@ -74,18 +68,6 @@ export class FramePacker {
     free(packed);
     this.control?.packed(rawBytes, pays ? length : rawBytes, threadCpuMs() - startMs);
     return pays ? length : 0;
-  }
-
-  /** Whether byte values are as frequent as in random bytes. Hot: no allocation. */
-  #looksRandom(buffer: Buffer, from: number, rawBytes: number): boolean {
-    const counts = this.#counts.fill(0);
-    // An odd distance, so that every place of a word is looked at.
-    const step = Math.floor(rawBytes / LOOKED_AT) | 1;
-    const end = Math.min(from + rawBytes, from + step * LOOKED_AT);
-    for (let at = from; at < end; at += step) counts[buffer[at]!]!++;
-    let squares = 0;
-    for (let value = 0; value < 256; value++) squares += counts[value]! * counts[value]!;
-    return squares < RANDOM_BELOW;
   }
 
   #samplePays(buffer: Buffer, from: number, rawBytes: number): boolean {

@@ -1,5 +1,5 @@
 /**
- * What lanes would make of a guest's pages: some of them are packed at every level, by the packer that lanes use, and the level is
+ * What lanes would make of a guest's pages: some of them are packed at the levels in question, by the packer that lanes use, and the level is
  * the one that the lanes' control settles at (core/compress/compression-control.ts), by the same measure.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -30,7 +30,13 @@ export type PackingTrial = {
 };
 
 /** Of a page, at one level. */
-type Packed = { readonly bytes: number; readonly ms: number; readonly weight: number };
+type Packed = {
+  readonly bytes: number;
+  readonly ms: number;
+  readonly waitsForLink: boolean;
+  /** Its time, and as in the lanes' control a little for its bytes. */
+  readonly weight: number;
+};
 
 /** Levels that come so close to the best one are chosen now and then. */
 const ALIKE = 1.05;
@@ -47,8 +53,12 @@ export async function tryPacking(
   signal: AbortSignal,
 ): Promise<PackingTrial> {
   if (batches.length === 0) return { packedBytesPerPage: PAGE, packMsPerPage: 0, low: PAGE, high: PAGE };
-  const results: Packed[] = [];
-  for (const level of levelsOf(conditions)) results.push(await packedAt(level, batches, conditions, signal));
+  const { compress } = conditions;
+  const first = await packedAt(compress === 'none' ? STORE : LZ, batches, conditions, signal);
+  const results = [first];
+  if (compress === 'adaptive') {
+    for (const level of levelsBeside(first)) results.push(await packedAt(level, batches, conditions, signal));
+  }
   const best = results.reduce((least, each) => (each.weight < least.weight ? each : least));
   const alike = results.filter(({ weight }) => weight <= ALIKE * best.weight).map(({ bytes }) => bytes);
   return {
@@ -57,9 +67,9 @@ export async function tryPacking(
   };
 }
 
-function levelsOf({ compress }: TrialConditions): readonly number[] {
-  if (compress === 'adaptive') return compressionLevels.map((_, level) => level);
-  return [compress === 'none' ? STORE : LZ];
+/** Who waits for the link at LZ can only win by sending less, whoever does not by working less: each kind is spared the other's levels. */
+function levelsBeside({ waitsForLink }: Packed): readonly number[] {
+  return compressionLevels.map((_, level) => level).filter((level) => (waitsForLink ? level > LZ : level < LZ));
 }
 
 async function packedAt(
@@ -81,7 +91,9 @@ async function packedAt(
     signal.throwIfAborted();
   }
   const [bytes, ms] = [sum.bytes / sum.pages, sum.ms / sum.pages];
-  return { bytes, ms, weight: weightOf(bytes, ms, conditions) * (level < LZ ? LIGHTER : 1) };
+  const { workMs, linkMs } = timesOf(bytes, ms, conditions);
+  const weight = Math.max(workMs, linkMs) * (1 + (BYTES_WEIGHT * bytes) / PAGE);
+  return { bytes, ms, waitsForLink: linkMs > workMs, weight: weight * (level < LZ ? LIGHTER : 1) };
 }
 
 /** `ms`: of the processor, in steps of about one: true on average. By the clock, a thread that loses its processor seems slow. */
@@ -93,12 +105,16 @@ function packedBatch(packer: FramePacker, batch: Buffer): { readonly bytes: numb
   return { bytes: bytes === 0 ? batch.length : bytes, ms: threadCpuMs() - startMs };
 }
 
-/** Time of a page: that of source, link or destination, whichever is slowest, and as in the lanes' control a little for its bytes. */
-function weightOf(bytes: number, packMs: number, conditions: TrialConditions): number {
+/** Of a page: the time of source or destination, whichever is slower, and that of the link. */
+function timesOf(
+  bytes: number,
+  packMs: number,
+  conditions: TrialConditions,
+): { readonly workMs: number; readonly linkMs: number } {
   const { lanes, laneShare, carried, placedMsPerPage, linkMsPerByte, maxBandwidthBytesPerSecond } = conditions;
   const sourceMs = (packMs + carried.msPerPage + carried.msPerByte * bytes) / laneShare;
   const capMsPerByte = maxBandwidthBytesPerSecond === null ? 0 : 1000 / maxBandwidthBytesPerSecond;
   // A lane has its part of the link.
   const linkMs = bytes * lanes * Math.max(linkMsPerByte, capMsPerByte);
-  return Math.max(sourceMs, linkMs, placedMsPerPage) * (1 + (BYTES_WEIGHT * bytes) / PAGE);
+  return { workMs: Math.max(sourceMs, placedMsPerPage), linkMs };
 }

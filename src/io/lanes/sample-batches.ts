@@ -3,10 +3,10 @@
  * needs, in ascending order. Neighbours pack better together than strangers: at level LZ 2.9 to 1 instead of 2.3 for program code.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { looksRandom } from '../../core/compress/looks-random.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
-import type { GuestMemory } from '../../io/lanes/guest-memory.ts';
-import type { MemoryMap } from '../../io/lanes/lane-protocol.ts';
-import { isZeroPage, looksRandom } from './page-content.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import type { MemoryMap } from './lane-protocol.ts';
 
 /** Of pages of a block a bitmap: 1 where the guest can do without the page's content; null where it is not known. */
 export type UnneededPages = (block: string, first: number, pages: number) => Promise<Uint32Array | null>;
@@ -32,6 +32,9 @@ export type SampledBatches = {
   readonly hardUnneeded: number;
 };
 
+export const ZERO_PAGE: Buffer = Buffer.alloc(PAGE);
+/** Of a page, to see whether it looks random. */
+const LOOKED_AT = 512;
 const BATCH_PAGES = 256;
 /** Where nearly nothing can be packed, batches do not fill. */
 const STARTS_MAX = 128;
@@ -123,7 +126,7 @@ class Sampler {
   }
 
   #note(at: number, isNeeded: boolean): void {
-    if (looksRandom(this.#scratch, at)) this.#counts[isNeeded ? 'hard' : 'hardUnneeded']++;
+    if (pageLooksRandom(this.#scratch, at)) this.#counts[isNeeded ? 'hard' : 'hardUnneeded']++;
     else if (isNeeded) this.#keep(at);
   }
 
@@ -134,4 +137,12 @@ class Sampler {
     this.#batches.push(Buffer.from(this.#batch));
     this.#held = 0;
   }
+}
+
+export function pageLooksRandom(memory: Buffer, at: number): boolean {
+  return looksRandom(memory, at, PAGE, LOOKED_AT);
+}
+
+function isZeroPage(memory: Buffer, at: number): boolean {
+  return memory.compare(ZERO_PAGE, 0, PAGE, at, at + PAGE) === 0;
 }
