@@ -304,9 +304,18 @@ test('a plan claims its VM while it looks at it, makes way for a migration, and 
   await assert.rejects(given, refusedWith('VM_MIGRATING', /"web" is being moved; the look at it was given up/));
   await at.ferry.running.at(-1)?.end('aborted');
 
+  // Both at once, whichever is heard first: it is moved, and the look is given up, or is not begun.
+  for (let i = 0; i < 10; i++) {
+    const isLookedAt = assert.rejects(client.call('plan', { body }), refusedWith('VM_MIGRATING'));
+    await client.call('startMigration', { body: { vm: 'web', destination: 'host-b' } });
+    await isLookedAt;
+    await at.ferry.running.at(-1)?.end('aborted');
+  }
+
+  const before = at.ferry.plans.length;
   const failing = client.call('plan', { body });
-  while (at.ferry.plans.length === 2) await new Promise((resolve) => setTimeout(resolve, 5));
-  at.ferry.plans[2]?.give(new FerryError('FERRY_PEER', 'Host "host-b" is gone'));
+  while (at.ferry.plans.length === before) await new Promise((resolve) => setTimeout(resolve, 5));
+  at.ferry.plans[before]?.give(new FerryError('FERRY_PEER', 'Host "host-b" is gone'));
   await assert.rejects(failing, /web.*not touched.*host-b" is gone/);
 
   await assert.rejects(client.call('plan', { body: { ...body, destination: 'nowhere' } }), refusedWith('PEER_UNKNOWN'));

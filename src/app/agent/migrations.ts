@@ -104,30 +104,22 @@ export class Migrations {
    * given up. Throws ApiError and others.
    */
   async plan(wanted: PlanRequest, signal: AbortSignal): Promise<MovePlan> {
-    const { vms, ferry, host } = this.#parts;
     const destination = this.#peer(wanted.destination);
-    const id = newMigrationId(new Date());
-    const vm = await vms.claim(wanted.vm, id);
+    const { vm } = wanted;
+    if (this.#looks.has(vm)) {
+      throw new ApiError('VM_MIGRATING', `VM "${vm}" is being looked at for another plan.`, { vm });
+    }
     const giveUp = new AbortController();
     const ended = Promise.withResolvers<void>();
-    this.#looks.set(vm.name, { giveUp, ended: ended.promise });
+    // Before the claim, which takes its time: a migration that is ordered meanwhile finds the look.
+    this.#looks.set(vm, { giveUp, ended: ended.promise });
     try {
-      const { measureMs, strategies } = wanted;
-      const lanes = wanted.options.lanes ?? defaultLanes(cpuCount());
-      const options = { ...wanted.options, lanes, pull: pullOf(wanted.options) };
-      const request = { id, vm, destination, options, predicted: null };
-      const wish = { measureMs, strategies, past: this.#pastMoves() };
-      return await ferry.plan(host, request, wish, AbortSignal.any([signal, giveUp.signal]));
+      return await this.#look(wanted, destination, AbortSignal.any([signal, giveUp.signal]));
     } catch (error) {
-      if (giveUp.signal.aborted) {
-        throw new ApiError('VM_MIGRATING', `VM "${vm.name}" is being moved; the look at it was given up.`, {
-          vm: vm.name,
-        });
-      }
-      throw untouched(vm.name, error);
+      if (!giveUp.signal.aborted) throw error;
+      throw new ApiError('VM_MIGRATING', `VM "${vm}" is being moved; the look at it was given up.`, { vm });
     } finally {
-      this.#looks.delete(vm.name);
-      vms.release(vm.name, id);
+      this.#looks.delete(vm);
       ended.resolve();
     }
   }
@@ -193,6 +185,24 @@ export class Migrations {
     this.#stopping = true;
     for (const { migration } of this.#running.values()) migration.cancel('The agent of the source was stopped');
     await Promise.all([...this.#running.values()].map(({ ended }) => ended));
+  }
+
+  async #look(wanted: PlanRequest, destination: Peer, signal: AbortSignal): Promise<MovePlan> {
+    const { vms, ferry, host } = this.#parts;
+    const id = newMigrationId(new Date());
+    const vm = await vms.claim(wanted.vm, id);
+    try {
+      signal.throwIfAborted();
+      const { measureMs, strategies } = wanted;
+      const lanes = wanted.options.lanes ?? defaultLanes(cpuCount());
+      const options = { ...wanted.options, lanes, pull: pullOf(wanted.options) };
+      const request = { id, vm, destination, options, predicted: null };
+      return await ferry.plan(host, request, { measureMs, strategies, past: this.#pastMoves() }, signal);
+    } catch (error) {
+      throw untouched(vm.name, error);
+    } finally {
+      vms.release(vm.name, id);
+    }
   }
 
   async #endLook(vm: string): Promise<void> {

@@ -46,9 +46,9 @@ const KEPT_PAGES = 2048;
 const LOOKS = [0, 0.03, 0.1, 0.33, 0.66, 1] as const;
 /** Read in one turn of the event loop: 1 to 2 ms. */
 const SLICE_PAGES = 512;
-/** Stretches of a quarter of a batch: true neighbours, and many places, for what one page in packs to between nothing and 2700 bytes elsewhere. */
-const BATCHES_MAX = 8;
-const STRETCH_PAGES = 64;
+/** Stretches of an eighth of a batch: neighbours, and many places, for pages that pack to 300 bytes here pack to 2700 elsewhere. */
+const BATCHES_MAX = 16;
+const STRETCH_PAGES = 32;
 const WALK_PAGES = 8192;
 /** Fewer pages that changed say nothing of what is written. */
 const CHANGED_MIN = 16;

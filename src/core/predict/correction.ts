@@ -2,11 +2,13 @@
  * What earlier moves make of a prediction. Every host, link and kind of guest has something that no model knows; the moves that were
  * made show it as a ratio, measured / expected. Pure.
  *
- *     factor = exp(median of ln ratio * n / (n + FAITH))      of all moves to the host, then of those with the same strategy
+ *     factor = exp(weight * median of ln ratio)       weight = n bias² / (n bias² + scatter²)
  *
- * The median, because one move beside a backup says nothing of the next one; drawn towards no correction as long as there are few;
- * bounded, because a model that is off by more than that is wrong and must be seen to be. The range becomes as wide as the
- * ratios have been scattered, as far as there are enough of them to say.
+ * of all moves to the host, then of those with the same strategy. The median, because one move beside a backup says nothing of the
+ * next one. It is believed by how many ratios there are and how closely they agree, against how far hosts differ at all
+ * (`BIAS`): in times by much, in bytes by little, for these are the guest's. Bounded, because a model that is off by
+ * more than that is wrong and must be seen to be. The range becomes as wide as the ratios have been scattered, as far as there
+ * are enough of them to say.
  */
 import { predictedFigures } from '../model/prediction.ts';
 import type { Correction, PastMove, PredictedFigure, Prediction, Range } from '../model/prediction.ts';
@@ -16,8 +18,13 @@ import type { StrategyName } from '../model/migration.ts';
 const MOVES_MAX = 30;
 /** A link that was measured to be more than this much faster or slower was another one. */
 const LINK_ALIKE = 3;
-/** So many moves are believed as much as the model. */
-const FAITH = 3;
+/** How far hosts differ from the model in each figure, as one standard deviation in ln; strategies differ by half of that. */
+const BIAS: Readonly<Record<PredictedFigure, number>> = { totalMs: 0.2, downtimeMs: 0.1, wireBytes: 0.05 };
+const STRATEGY_BIAS_SHARE = 0.5;
+/** How far moves of one host scatter, and how many moves that is worth, until they show it themselves. */
+const SCATTER = { sigma: 0.25, moves: 3 };
+/** The median of normally distributed values varies by so much more than their mean, as variance. */
+const MEDIAN_VARIANCE = 1.5;
 /** So many ratios say as much of the width of a range as the model does. */
 const WIDTH_FAITH = 3;
 const FACTOR_MAX = 2;
@@ -58,15 +65,16 @@ export function correctionOf(
     moves.filter((move) => move.strategy === strategy),
     figure,
   );
-  const common = shrunk(all, 0);
-  const center = Math.max(-Math.log(FACTOR_MAX), Math.min(Math.log(FACTOR_MAX), shrunk(own, common)));
+  const bias = BIAS[figure];
+  const learned = shrunk(own, shrunk(all, 0, bias), STRATEGY_BIAS_SHARE * bias);
+  const center = Math.max(-Math.log(FACTOR_MAX), Math.min(Math.log(FACTOR_MAX), learned));
   return { factor: Math.exp(center), width: all.length < 2 ? null : widthOf(all, center), moves: all.length };
 }
 
 /** Around `center`; what the correction leaves of the ratios' median belongs to it. */
 function widthOf(ratios: readonly number[], center: number): number {
   const middle = median(ratios);
-  const deviation = median(ratios.map((ratio) => Math.abs(ratio - middle)));
+  const deviation = deviationOf(ratios);
   // Few ratios lie closer together than many of the same kind would, and the next one is not among them.
   const wider = 1.1 + 3 / ratios.length;
   return Math.max(WIDTH_MIN, Math.hypot(deviation * MAD_TO_SIGMA * SIGMA_TO_P90 * wider, middle - center));
@@ -135,10 +143,19 @@ function logRatios(moves: readonly PastMove[], figure: PredictedFigure): number[
   });
 }
 
-function shrunk(ratios: readonly number[], towards: number): number {
-  if (ratios.length === 0) return towards;
-  const weight = ratios.length / (ratios.length + FAITH);
+/** `bias`: how far from `towards` it may be expected to be. */
+function shrunk(ratios: readonly number[], towards: number, bias: number): number {
+  const { length } = ratios;
+  if (length === 0) return towards;
+  const seen = (deviationOf(ratios) * MAD_TO_SIGMA) ** 2;
+  const variance = (SCATTER.moves * SCATTER.sigma ** 2 + length * seen) / (SCATTER.moves + length);
+  const weight = (length * bias ** 2) / (length * bias ** 2 + MEDIAN_VARIANCE * variance);
   return weight * median(ratios) + (1 - weight) * towards;
+}
+
+function deviationOf(values: readonly number[]): number {
+  const middle = median(values);
+  return median(values.map((value) => Math.abs(value - middle)));
 }
 
 function median(values: readonly number[]): number {

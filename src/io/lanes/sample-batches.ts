@@ -37,7 +37,7 @@ export const ZERO_PAGE: Buffer = Buffer.alloc(PAGE);
 const LOOKED_AT = 512;
 const BATCH_PAGES = 256;
 /** Where nearly nothing can be packed, batches do not fill. */
-const STARTS_MAX = 128;
+const STARTS_MAX = 256;
 /** Read, and asked about, at once. */
 const PIECE_PAGES = 512;
 
