@@ -139,7 +139,10 @@ export function scalingCharts({ cells }: BenchResult): LineOptions[] {
   const byMode = ({ mode }: ResultCell): string => mode;
   const seconds = { unit: 's', of: (cell: ResultCell) => scaleFigure(cell.totalMs, 1000) };
   const downtime = { unit: 'ms', of: (cell: ResultCell) => cell.downtimeMs };
-  const agents = { unit: 'MiB', of: (cell: ResultCell) => scaleFigure(cell.agentPeakBytes, MIB) };
+  // Beside QEMU's own modes they sleep.
+  const agentBytes = ({ family, agentPeakBytes }: ResultCell): Figure | null =>
+    family === 'vmferry' ? agentPeakBytes : null;
+  const agents = { unit: 'MiB', of: (cell: ResultCell) => scaleFigure(agentBytes(cell), MIB) };
   const sent = { unit: 'GiB', of: (cell: ResultCell) => scaleFigure(cell.wireBytes, GIB) };
   const charts: readonly (LineFigure & { readonly title: string; readonly xName: string })[] = [
     {

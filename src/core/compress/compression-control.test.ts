@@ -151,6 +151,24 @@ test('on a crowded host a slow link is found all the same', () => {
   }
 });
 
+/** Spans of a lane on two processors that guest, QEMU and both agents shared, over 1 Gbit/s: it was never blocked. */
+test('what buffers take up, and who waits for a shared processor, say nothing of the link', () => {
+  const measured = { msPerByte: 1 / 112e3, isMeasured: true };
+  const control = new CompressionControl(null, measured);
+  const spans = [
+    { spanMs: 101, busyMs: 60, cpuMs: 60, hostIdle: 0.16, destinationBusyMs: 93, wireBytes: 4.2e6, ackedBytes: 4.3e6 },
+    { spanMs: 107, busyMs: 53, cpuMs: 56, hostIdle: 0.19, destinationBusyMs: 58, wireBytes: 2.8e6, ackedBytes: 1.1e6 },
+    { spanMs: 103, busyMs: 34, cpuMs: 29, hostIdle: 0.25, destinationBusyMs: 77, wireBytes: 2.2e6, ackedBytes: 2.7e6 },
+    { spanMs: 100, busyMs: 20, cpuMs: 18, hostIdle: 0.3, destinationBusyMs: 12, wireBytes: 2.6e6, ackedBytes: 0.2e6 },
+  ];
+  for (const [i, span] of spans.entries()) {
+    for (let batch = 0; batch < 4; batch++) control.packed(BATCH, 0.21 * BATCH, 2.7);
+    control.spanEnded({ ...span, nowMs: 100 * (i + 1), blockedMs: 0 });
+    assert.equal(control.level, LZ, `span ${i}`);
+    assert.deepEqual(control.link, measured, `span ${i}`);
+  }
+});
+
 test('when the link changes, the level follows', () => {
   const control = new CompressionControl(null);
   const slow = laneOf(1.25e4);

@@ -56,10 +56,14 @@ const IDLE_SHARE = 0.05;
 const BLOCKED_SHARE = 0.25;
 /** A destination this busy is what the lane waited for. */
 const BUSY_SHARE = 0.95;
+/** While the destination has not acknowledged this much of what was sent, buffers fill: how fast the link is does not show. */
+const FLOWING_SHARE = 0.8;
 /** Two sides that work less than this together would get that much of a processor on any host. */
 const QUIET_SHARE = 0.4;
-/** A destination that works less than this is not what a lane waits for on a crowded host. */
+/** Where processors are shared by more than there are, a side that works less than this is not what the other waits for. */
 const CALM_SHARE = 0.6;
+/** With this much idle time a thread that wants a processor has one. */
+const FREE_ABOVE = 0.4;
 /** Below this share of idle time threads wait for processors. */
 const CROWDED_BELOW = 0.15;
 /** Pages that do not go this much faster after a change to a lighter level wait for the link. */
@@ -79,9 +83,9 @@ const WRONG = 0.8;
 const TRIAL_AFTER_MS = 3000;
 const KNOWN_MS = 2000;
 const KNOWN_MS_MAX = 16_000;
-/** A change must promise this much; to a lighter level on a crowded host, where little is certain, more. */
+/** A change must promise this much; to a lighter level where a thread does not have a processor at once, and little is certain, more. */
 const GAIN = 0.985;
-const GAIN_LIGHTER_CROWDED = 0.9;
+const GAIN_LIGHTER = 0.8;
 /** Going back to the level left last must promise so much more, and as much again each further time: what is said of a level not in force is an estimate. */
 const BACK_GAIN = 0.04;
 const BACK_GAIN_MAX = 0.4;
@@ -193,7 +197,7 @@ export class CompressionControl {
     };
     let best = 0;
     for (let level = 1; level < this.#costs.length; level++) if (timeOf(level) < timeOf(best)) best = level;
-    const gain = best < this.#level && span.hostIdle < CROWDED_BELOW ? GAIN_LIGHTER_CROWDED : GAIN;
+    const gain = best < this.#level && span.hostIdle < FREE_ABOVE ? GAIN_LIGHTER : GAIN;
     const isBack = best === this.#levelBefore;
     const backGain = isBack ? Math.min(BACK_GAIN_MAX, BACK_GAIN * this.#returns) : 0;
     if (best === this.#level || timeOf(best) > (gain - backGain) * timeOf(this.#level)) return;
@@ -240,9 +244,11 @@ export class CompressionControl {
 
 /** Whether the span shows how fast the link is. */
 function hasWaited(span: LaneSpan, isNoFaster: boolean): boolean {
-  const { spanMs, busyMs, blockedMs, hostIdle, destinationBusyMs } = span;
-  if (destinationBusyMs > BUSY_SHARE * spanMs) return false;
+  const { spanMs, busyMs, blockedMs, hostIdle, destinationBusyMs, wireBytes, ackedBytes } = span;
+  if (destinationBusyMs > BUSY_SHARE * spanMs || ackedBytes < FLOWING_SHARE * wireBytes) return false;
   if (blockedMs > BLOCKED_SHARE * spanMs || busyMs + destinationBusyMs < QUIET_SHARE * spanMs) return true;
   if (busyMs > (1 - IDLE_SHARE) * spanMs) return false;
-  return hostIdle >= CROWDED_BELOW || (isNoFaster && destinationBusyMs < CALM_SHARE * spanMs);
+  if (hostIdle >= FREE_ABOVE) return true;
+  if (destinationBusyMs > CALM_SHARE * spanMs) return false;
+  return isNoFaster || (hostIdle >= CROWDED_BELOW && busyMs < CALM_SHARE * spanMs);
 }
