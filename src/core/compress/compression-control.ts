@@ -86,6 +86,8 @@ const KNOWN_MS_MAX = 16_000;
 /** A change must promise this much; to a lighter level where a thread does not have a processor at once, and little is certain, more. */
 const GAIN = 0.985;
 const GAIN_LIGHTER = 0.8;
+/** And in so many spans, one after the other: how a thread gets its turns makes one of them look cheap or dear by chance. */
+const LIGHTER_SPANS = 2;
 /** Going back to the level left last must promise so much more, and as much again each further time: what is said of a level not in force is an estimate. */
 const BACK_GAIN = 0.04;
 const BACK_GAIN_MAX = 0.4;
@@ -111,6 +113,8 @@ export class CompressionControl {
   #levelBefore = LZ;
   /** How often in a row it went back to the level that it had just left. */
   #returns = 0;
+  /** In so many spans in a row a lighter level promised enough. */
+  #lighterSpans = 0;
   #trialBatches = 0;
   /** Of level LZ and the content of late: milliseconds per byte, share of the bytes saved. */
   #costPerByte: number | null = null;
@@ -197,15 +201,24 @@ export class CompressionControl {
     };
     let best = 0;
     for (let level = 1; level < this.#costs.length; level++) if (timeOf(level) < timeOf(best)) best = level;
-    const gain = best < this.#level && span.hostIdle < FREE_ABOVE ? GAIN_LIGHTER : GAIN;
-    const isBack = best === this.#levelBefore;
-    const backGain = isBack ? Math.min(BACK_GAIN_MAX, BACK_GAIN * this.#returns) : 0;
-    if (best === this.#level || timeOf(best) > (gain - backGain) * timeOf(this.#level)) return;
-    this.#returns = isBack ? this.#returns + 1 : 0;
-    this.#levelBefore = this.#level;
+    if (!this.#isWorth(best, timeOf(best) / timeOf(this.#level), span.hostIdle)) return;
     this.#rateBefore = best < this.#level ? raw / span.spanMs : null;
     this.#level = best;
     this.#trialBatches = TRIAL_BATCHES;
+  }
+
+  /** `promised`: the time at `best`, as a share of that at the level in force, which it takes the place of if that is enough. */
+  #isWorth(best: number, promised: number, hostIdle: number): boolean {
+    const isDoubtful = best < this.#level && hostIdle < FREE_ABOVE;
+    const isBack = best === this.#levelBefore;
+    const backGain = isBack ? Math.min(BACK_GAIN_MAX, BACK_GAIN * this.#returns) : 0;
+    const promises = promised <= (isDoubtful ? GAIN_LIGHTER : GAIN) - backGain;
+    this.#lighterSpans = promises && isDoubtful ? this.#lighterSpans + 1 : 0;
+    if (!promises || (isDoubtful && this.#lighterSpans < LIGHTER_SPANS)) return false;
+    this.#lighterSpans = 0;
+    this.#returns = isBack ? this.#returns + 1 : 0;
+    this.#levelBefore = this.#level;
+    return true;
   }
 
   #learnLink(span: LaneSpan, rawBytes: number): void {
