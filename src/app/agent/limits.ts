@@ -25,9 +25,9 @@ export const VCPUS_PER_CPU = 4;
 
 assert(DISK_CHECK_MS > MONITOR_TIMEOUT_MS, 'a disk check outlives one slow monitor answer');
 
-/** Before a migration its guest is looked at for so long; with the link, the destination and the computing it is about a second. */
+/** Before a migration its guest is looked at for so long; with the link, the guest's answers and the computing it is about two seconds where all share two processors. */
 export const SHORT_PLAN_MS = 600;
 /** A plan that takes longer is given up. */
-export const SHORT_PLAN_TIMEOUT_MS = 2_500;
+export const SHORT_PLAN_TIMEOUT_MS = 4_000;
 /** Reports that are looked at for what they tell of the next migration. */
 export const PAST_MOVES_MAX = 100;

@@ -91,7 +91,7 @@ export const startMigrationRequestSchema = z.strictObject({
   vm: vmNameSchema,
   destination: hostNameSchema,
   options: migrationOptionsSchema.prefault({}),
-  /** Whether to look at the guest for a moment before, and say what to expect: about a second, which is no part of the migration. */
+  /** Whether to look at the guest for a moment before, and say what to expect: one or two seconds, which are no part of the migration. */
   plan: z.boolean().default(false),
 });
 /** How long a guest is looked at for a plan. */
