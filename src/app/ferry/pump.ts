@@ -33,7 +33,7 @@ const PROGRESS_MS = 200;
 const PING_COMMAND = 2;
 /** A stopped guest's stream is read at local speed, so its rest is a matter of milliseconds. */
 const FINISH_MS_MAX = 1_000;
-/** Side pages are forwarded during pre-copy in pieces of at most this many pages. */
+/** Side pages are forwarded in the middle of a sweep when there are so many. */
 const SIDE_PART_PAGES = 512;
 
 const noRuns = new Uint32Array(0);
@@ -186,7 +186,9 @@ export class Pump implements VmStreamSink {
 
   partEnd(pages: number): void {
     this.#scheduler.partEnded(pages, performance.now());
-    if (this.#side.count >= SIDE_PART_PAGES) this.#flushSide();
+    // At the end of a sweep those that are known go ahead, so that the guest does not stand still for them.
+    const isSweepEnd = pages === 0 && !this.#isGuestStopped;
+    if (this.#side.count >= (isSweepEnd ? 1 : SIDE_PART_PAGES)) this.#flushSide();
   }
 
   switchoverStart(): void {}

@@ -2,13 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import * as limits from './limits.ts';
-import { FAST_BATCH_PAGES, FAST_WIRE_BYTES_MIN } from './limits.ts';
 import { LinkWindow } from './link-window.ts';
 import { SimRandom } from './sim-random.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** Drives a window against a link with one lane until it is in its stride. */
-function settle(bytesPerMs: number, roundTripMs: number): LinkWindow {
+function settle(bytesPerMs: number, roundTripMs: number, pageBytes = 4096): LinkWindow {
   const link = new LinkWindow(1, 256, 0);
   const flying: { id: number; atMs: number }[] = [];
   let freeMs = 0;
@@ -18,8 +17,8 @@ function settle(bytesPerMs: number, roundTripMs: number): LinkWindow {
       const pages = link.batchPages();
       const id = link.nextIdOfLane(0);
       link.granted(0, pages);
-      link.sent(0, id, pages * 4096, nowMs);
-      freeMs = Math.max(freeMs, nowMs) + (pages * 4096) / bytesPerMs;
+      link.sent(0, id, pages * pageBytes, nowMs);
+      freeMs = Math.max(freeMs, nowMs) + (pages * pageBytes) / bytesPerMs;
       flying.push({ id, atMs: freeMs + roundTripMs });
     }
   }
@@ -43,6 +42,13 @@ test('batches are small on a slow link and full on a fast one', () => {
   assert.equal(settle(125_000, 1).batchPages(), 256);
 });
 
+test('packed pages make large batches on a slow link, and no long queue', () => {
+  const link = settle(12_500, 1, 1500);
+  assert.ok(link.batchPages() >= limits.FAST_BATCH_PAGES);
+  const queueMs = link.inFlightWireBytes / 12_500;
+  assert.ok(queueMs < limits.FAST_WINDOW_MS + 40, `${queueMs} ms in flight`);
+});
+
 test('in-flight counts are those of the batches, and a lane is never given more than its most', () => {
   fc.assert(
     fc.property(fc.nat(), (seed) => {
@@ -55,7 +61,9 @@ test('in-flight counts are those of the batches, and a lane is never given more 
         const unsent = own.find((batch) => !batch.isSent);
         const action = random.below(3);
         if (action === 0 && link.isOpen(lane)) {
-          const least = link.batchPages() >= FAST_BATCH_PAGES ? FAST_WIRE_BYTES_MIN : 0;
+          const inTimeBytes = ((link.wireBytesPerSecond ?? 0) / 1000) * limits.FAST_WINDOW_MS;
+          const least =
+            link.batchPages() >= limits.FAST_BATCH_PAGES ? Math.min(limits.FAST_WIRE_BYTES_MIN, inTimeBytes) : 0;
           const window = Math.max(link.windowWireBytes, least);
           assert.ok(own.length < 2 || link.inFlightWireBytes < window, 'within the window');
           own.push({ id: link.nextIdOfLane(lane), pages: link.batchPages(), isSent: false });

@@ -92,7 +92,7 @@ export class LinkWindow {
   /** On a slow link the threads are not what takes time, and every batch more would be a queue. */
   #leastWireBytes(): number {
     const isFast = this.#pagesPerMs !== null && this.batchPages() >= limits.FAST_BATCH_PAGES;
-    return isFast ? limits.FAST_WIRE_BYTES_MIN : 0;
+    return isFast ? Math.min(limits.FAST_WIRE_BYTES_MIN, (this.#wireBytesPerMs ?? 0) * limits.FAST_WINDOW_MS) : 0;
   }
 
   /** Pages of the next batch: a lane's two batches fill its share of the window. */

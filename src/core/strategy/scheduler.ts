@@ -134,6 +134,8 @@ export class Scheduler {
   #guest: 'running' | 'draining' | 'stopping' | 'stopped' = 'running';
   #feedHasEnded = false;
   #switchover: (SwitchoverReport & { readonly reason: SwitchoverReason }) | null = null;
+  /** Since when the guest is to be stopped. */
+  #decidedAtMs = 0;
   #fixedDowntimeMs = limits.FIXED_DOWNTIME_MS;
   #roundsBegun = 1;
   #namingsAtSweepEnd = 0;
@@ -297,7 +299,7 @@ export class Scheduler {
       if (!sweep.first) this.#noteDirtyRate(sweep.sinceMs);
     }
     if (this.#strategy.isBounded) this.#keepBound(nowMs);
-    if (this.#guest === 'draining') this.#stopWhenDrained();
+    if (this.#guest === 'draining') this.#stopWhenDrained(nowMs);
     if (sweep !== null && this.#guest === 'running') this.#consider(this.#moment('sweepEnd', nowMs), nowMs);
     if (this.#guest === 'running') {
       if (this.#options.feedHold === 'paced') {
@@ -461,16 +463,26 @@ export class Scheduler {
     const { predictedDowntimeMs } = this.#moment('approach', nowMs);
     this.#switchover = { reason, ...this.#switchoverAt(nowMs), expectedDowntimeMs: predictedDowntimeMs };
     this.#guest = 'draining';
-    this.#stopWhenDrained();
+    this.#decidedAtMs = nowMs;
+    this.#stopWhenDrained(nowMs);
   }
 
-  /** With a pull phase nothing but the device state has to follow, which would wait for what is in flight. */
-  #stopWhenDrained(): void {
+  /** What is in flight when the guest stops is downtime: the device state has to wait for it. */
+  #stopWhenDrained(nowMs: number): void {
     const { pull } = this.#options;
-    if (pull && this.#link.inFlightPages > limits.STOP_IN_FLIGHT_MS * this.#link.pagesPerMs) return;
+    const leftPages = pull ? this.#link.inFlightPages : this.#backlogPages();
+    const isDrained = leftPages <= limits.STOP_IN_FLIGHT_MS * this.#link.pagesPerMs;
+    if (!isDrained && (pull || this.#drainPays(nowMs))) return;
     this.#guest = 'stopping';
     this.#strategy.guestStops();
     this.#feed.open();
+  }
+
+  /** Whether waiting for the lanes makes the downtime shorter: the guest writes on, and QEMU names nothing new meanwhile. */
+  #drainPays(nowMs: number): boolean {
+    if (this.#feed.phase !== 'held' || nowMs - this.#decidedAtMs >= limits.STOP_DELAY_MS) return false;
+    if ((this.#bound.leftMs(nowMs) ?? Infinity) <= limits.BOUND_STOP_MS) return false;
+    return this.#dirtyPagesPerSecondMin < limits.DRAIN_DIRTY_SHARE * this.#link.pagesPerMs * 1000;
   }
 
   #switchoverAt(nowMs: number): Pick<SwitchoverReport, 'afterMs' | 'rounds' | 'boundMs'> {

@@ -47,6 +47,8 @@ export type SimulationResult = {
   readonly wrongPages: number;
   /** Most milliseconds of link time that were ever in flight. */
   readonly inFlightMsMax: number;
+  /** Of link time, what was in flight when the order to stop was given; null when it was not. */
+  readonly inFlightMsAtOrder: number | null;
   /** One per 100 ms. */
   readonly snapshots: readonly SchedulerSnapshot[];
   readonly last: SchedulerSnapshot;
@@ -98,6 +100,7 @@ class Simulation {
   #stoppedMs: number | null = null;
   #predictedDowntimeMs: number | null = null;
   #inFlightMsMax = 0;
+  #inFlightMsAtOrder: number | null = null;
   #orders: Orders;
 
   constructor(options: SimulationOptions) {
@@ -143,6 +146,7 @@ class Simulation {
       syncs: this.#qemu.syncs,
       wrongPages: wrong,
       inFlightMsMax: this.#inFlightMsMax,
+      inFlightMsAtOrder: this.#inFlightMsAtOrder,
       snapshots: this.#snapshots,
       last: this.#scheduler.snapshot(this.#nowMs),
     };
@@ -161,6 +165,7 @@ class Simulation {
     this.#orders = this.#scheduler.tick(this.#nowMs);
     if (this.#orders.switchover !== null && this.#stopAtMs === null) {
       this.#stopAtMs = this.#nowMs + QEMU_STOP_DELAY_MS;
+      this.#inFlightMsAtOrder = Math.max(0, this.#linkFreeMs - this.#nowMs);
       this.#predictedDowntimeMs = this.#scheduler.snapshot(this.#nowMs).predictedDowntimeMs;
     }
     if (this.#stopAtMs !== null && this.#nowMs >= this.#stopAtMs && this.#guest.isRunning) {
