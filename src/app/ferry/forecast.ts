@@ -10,17 +10,17 @@ import { describeError } from '../../core/base/errors.ts';
 import { strategyNames } from '../../core/model/migration.ts';
 import type { MigrationOptions, StrategyName } from '../../core/model/migration.ts';
 import type { MovePlan, PlanWish } from '../../core/model/plan.ts';
-import type { GuestFacts, PathFacts, Prediction } from '../../core/model/prediction.ts';
+import type { GuestFacts, PathFacts, Prediction, WorkingSet } from '../../core/model/prediction.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import { MIB } from '../../core/model/units.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
 import { corrected, movesTo, usualTimes } from '../../core/predict/correction.ts';
 import { predictMove } from '../../core/predict/predict-move.ts';
-import { lanePagesPerMs, laneRoom } from '../../core/predict/processors.ts';
+import { guestPace, lanePagesPerMs, laneRoom } from '../../core/predict/processors.ts';
 import type { LaneRoom } from '../../core/predict/processors.ts';
 import { recommend } from '../../core/predict/recommend.ts';
 import { fitWorkingSet } from '../../core/predict/working-set.ts';
-import { hostLoad } from './host-load.ts';
+import { hostLoad, watchThreads } from './host-load.ts';
 import type { LinkMemory } from '../../io/lanes/link-memory.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { probeLink } from '../../io/link/link-probe.ts';
@@ -95,11 +95,13 @@ export async function forecastMove(
     if (there.bytesPerS === null) notes.push('The link could not be measured; 1 Gbit/s is assumed.');
     answers = await askGuest(request, facts, notes, signal);
     const unneeded: UnneededPages = async (...range) => (await answers?.unneeded(range, signal)) ?? null;
+    const vcpuUses = watchThreads(request.vm.pid, await source.vcpuThreads());
     const [look, ownLoad, load] = await Promise.all([
       lookAtGuest(map, { ms: measureMs, unneeded }, signal),
       hostLoad(LOAD_MS, signal),
       askLoad(connection, signal),
     ]);
+    const uses = vcpuUses();
     const { lanes } = request.options;
     const rooms = {
       source: laneRoom(ownLoad, lanes, OTHER_THREADS.source),
@@ -110,7 +112,8 @@ export async function forecastMove(
     const writtenTrial = look.written === null ? null : await tryPacking(look.written.batches, conditions, signal);
     const moves = movesTo(past, request.destination.name, there.bytesPerS ?? ASSUMED_BYTES_PER_S);
     const use = answers?.use ?? null;
-    const guest = guestFacts({ look, use, trial, writtenTrial }, request);
+    const asNow = guestFacts({ look, use, trial, writtenTrial }, request);
+    const guest = { ...asNow, workingSet: slower(asNow.workingSet, guestPace(uses, rooms.source.share)) };
     const times = usualTimes(moves, USUAL_TIMES);
     const path = {
       ...pathFacts({ look, trial, rooms }, there, facts, guest),
@@ -122,7 +125,7 @@ export async function forecastMove(
     const { strategy, why } = recommend(predictions, request.options.downtimeTargetMs);
     return {
       ...{ vm: request.vm.name, destination: request.destination.name, problems: [...here, ...there.problems] },
-      guest: guestView(look, guest),
+      guest: guestView(look, asNow),
       link: { bytesPerS: there.bytesPerS, roundTripMs: there.roundTripMs },
       idle: { source: ownLoad.idle, destination: load?.idle ?? null },
       ...{ facts: { guest, path }, measuredMs: measureMs, predictions, recommended: strategy, why, notes },
@@ -198,8 +201,12 @@ function guestFacts(
     wireBytesPerPage: packed,
     wireBytesRange: { low: withHard(hardShare, trial.low), high: withHard(hardShare, trial.high) },
     repeatBytes: options.delta === 'on' ? Math.min(written?.deltaBytesPerPage ?? PAGE, writtenPacked) : null,
-    workingSet: fitWorkingSet(windows, pages, lookedAt),
+    workingSet: fitWorkingSet(windows, { pages, looked: lookedAt, content: contentShare * pages }),
   };
+}
+
+function slower(set: WorkingSet, pace: number): WorkingSet {
+  return { ...set, pagesPerMs: set.pagesPerMs * pace };
 }
 
 /** Of the pages that travel. */

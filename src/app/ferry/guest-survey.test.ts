@@ -81,7 +81,7 @@ test('what is written, and how much of a page changes', async () => {
     clearInterval(writer);
     closeSync(file);
   });
-  const { hotPages } = fitWorkingSet(look.windows, look.pages, look.lookedAt);
+  const { hotPages } = fitWorkingSet(look.windows, { pages: look.pages, looked: look.lookedAt, content: look.pages });
   assert.ok(hotPages > 400 && hotPages < 700, `${hotPages} hot pages`);
   const { deltaBytesPerPage, hardShare, batches } = look.written!;
   assert.ok(deltaBytesPerPage < 64, `${deltaBytesPerPage} bytes change`);

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HostIdle } from '../../io/lanes/host-idle.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
+import { threadCpuMs } from '../../io/hoststat/process-stat.ts';
 
 export type HostLoad = {
   readonly processors: number;
@@ -18,4 +19,17 @@ export async function hostLoad(ms: number, signal?: AbortSignal): Promise<HostLo
   } finally {
     meter.close();
   }
+}
+
+/** The returned function says what each of a process's threads has used of a processor since: 0 to 1. One that has ended is left out. */
+export function watchThreads(pid: number, threads: readonly number[]): () => number[] {
+  const startMs = performance.now();
+  const before = threads.map((thread) => threadCpuMs(pid, thread));
+  return () => {
+    const ms = performance.now() - startMs;
+    return threads.flatMap((thread, i) => {
+      const [first, last] = [before[i] ?? null, threadCpuMs(pid, thread)];
+      return first === null || last === null ? [] : [Math.min(1, Math.max(0, (last - first) / ms))];
+    });
+  };
 }

@@ -66,6 +66,12 @@ export class SourceVm {
     return processCpuMs(this.vm.pid);
   }
 
+  /** Ids of the threads that run the guest's processors. Throws QmpError. */
+  async vcpuThreads(): Promise<number[]> {
+    const cpus = await (await this.#monitor()).execute('query-cpus-fast');
+    return cpus.map((cpu) => cpu['thread-id']);
+  }
+
   /** Connects, and calls `onLost` when the monitor ends by itself. Throws QmpError. */
   async open(onLost: () => void): Promise<void> {
     const qmp = await this.#monitor();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { lanePagesPerMs, laneRoom } from './processors.ts';
+import { guestPace, lanePagesPerMs, laneRoom } from './processors.ts';
 
 test('a lane gets a processor where there is one, and its part where there are more threads', () => {
   assert.deepEqual(laneRoom({ processors: 8, idle: 1 }, 4, 1), { share: 1, idle: 3 / 8 });
@@ -39,4 +39,12 @@ test('shares are shares; more idle time never makes them smaller, more lanes nev
 test('the slower host is what bounds a lane', () => {
   assert.equal(lanePagesPerMs({ msPerPage: 0.02, share: 1 }, { msPerPage: 0.01, share: 1 }), 50);
   assert.equal(lanePagesPerMs({ msPerPage: 0.02, share: 1 }, { msPerPage: 0.01, share: 0.25 }), 25);
+});
+
+test('a guest that computes is slowed by what moves it, one that waits is not', () => {
+  assert.equal(guestPace([1], 0.66), 0.66);
+  assert.equal(guestPace([0.3, 0.1], 0.66), 1);
+  assert.equal(guestPace([1, 0.5], 0.5), 1 / 1.5);
+  assert.equal(guestPace([], 0.5), 1, 'a guest of which nothing is known');
+  assert.equal(guestPace([0, 0], 0.5), 1);
 });

@@ -25,6 +25,16 @@ export function laneRoom(host: HostProcessors | null, lanes: number, others: num
   return { share: Math.min(1, host.processors / threads), idle: Math.max(0, 1 - threads / host.processors) };
 }
 
+/**
+ * Of its pace now, what a guest keeps while it is moved. `uses`: of a processor, what each of its vCPUs takes, 0 to 1. One that
+ * computes all the time gets the same `share` as a lane; one that mostly waits does its work all the same.
+ */
+export function guestPace(uses: readonly number[], share: number): number {
+  const before = uses.reduce((sum, use) => sum + use, 0);
+  const during = uses.reduce((sum, use) => sum + Math.min(use, share), 0);
+  return before === 0 ? 1 : during / before;
+}
+
 /** Pages with content per millisecond that one lane gets through: the slower of the two hosts. Times are of a whole processor. */
 export function lanePagesPerMs(
   source: { readonly msPerPage: number; readonly share: number },

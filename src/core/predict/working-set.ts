@@ -20,8 +20,14 @@ const STEP = 1.15;
 /** A window in which nearly every hot page changed tells nothing of the rate. */
 const SATURATED = 0.98;
 
-/** `pages`: of the guest; `looked`: how many of them were looked at. Of the windows, those of equal length are alike. */
-export function fitWorkingSet(windows: readonly ChangeWindow[], pages: number, looked: number): WorkingSet {
+/**
+ * `pages`: of the guest; `looked`: how many of them were looked at; `content`: how many hold something, which a hot set is a part of.
+ * Of the windows, those of equal length are alike.
+ */
+export function fitWorkingSet(
+  windows: readonly ChangeWindow[],
+  { pages, looked, content }: { readonly pages: number; readonly looked: number; readonly content: number },
+): WorkingSet {
   assert(pages > 0 && looked > 0, 'there are pages to look at');
   const seen = windows
     .filter(({ ms }) => ms > 0)
@@ -32,8 +38,9 @@ export function fitWorkingSet(windows: readonly ChangeWindow[], pages: number, l
   const grain = pages / looked;
   let best = { pagesPerMs: 0, hotPages: 0 };
   let bestError = Infinity;
-  for (let hotPages = Math.max(1, most); hotPages < pages * STEP; hotPages *= STEP) {
-    const size = Math.min(hotPages, pages);
+  const largest = Math.max(1, most, Math.min(content, pages));
+  for (let hotPages = Math.max(1, most); hotPages < largest * STEP; hotPages *= STEP) {
+    const size = Math.min(hotPages, largest);
     const pagesPerMs = rateFor(seen, size);
     const error = errorOf(seen, { pagesPerMs, hotPages: size }, grain);
     // The smallest set that explains it: a larger one must do so clearly better.

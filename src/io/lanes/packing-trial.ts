@@ -36,9 +36,11 @@ type Packed = {
   readonly waitsForLink: boolean;
   /** Its time, and as in the lanes' control a little for its bytes. */
   readonly weight: number;
+  /** That less what holds lanes back from it. */
+  readonly bareWeight: number;
 };
 
-/** Levels that come so close to the best one are chosen now and then. */
+/** Levels that come so close to the best one are chosen now and then; so are lighter ones that would be quicker than it. */
 const ALIKE = 1.05;
 /**
  * Lanes begin at LZ, try nothing lighter in their first seconds, and leave it only for a clear gain that several spans promise:
@@ -60,7 +62,7 @@ export async function tryPacking(
     for (const level of levelsBeside(first)) results.push(await packedAt(level, batches, conditions, signal));
   }
   const best = results.reduce((least, each) => (each.weight < least.weight ? each : least));
-  const alike = results.filter(({ weight }) => weight <= ALIKE * best.weight).map(({ bytes }) => bytes);
+  const alike = results.filter(({ bareWeight }) => bareWeight <= ALIKE * best.weight).map(({ bytes }) => bytes);
   return {
     ...{ packedBytesPerPage: best.bytes, packMsPerPage: best.ms },
     ...{ low: Math.min(...alike), high: Math.max(...alike) },
@@ -92,8 +94,9 @@ async function packedAt(
   }
   const [bytes, ms] = [sum.bytes / sum.pages, sum.ms / sum.pages];
   const { workMs, linkMs } = timesOf(bytes, ms, conditions);
-  const weight = Math.max(workMs, linkMs) * (1 + (BYTES_WEIGHT * bytes) / PAGE);
-  return { bytes, ms, waitsForLink: linkMs > workMs, weight: weight * (level < LZ ? LIGHTER : 1) };
+  const bareWeight = Math.max(workMs, linkMs) * (1 + (BYTES_WEIGHT * bytes) / PAGE);
+  const weight = bareWeight * (level < LZ ? LIGHTER : 1);
+  return { bytes, ms, waitsForLink: linkMs > workMs, weight, bareWeight };
 }
 
 /** `ms`: of the processor, in steps of about one: true on average. By the clock, a thread that loses its processor seems slow. */
