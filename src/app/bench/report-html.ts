@@ -29,7 +29,8 @@ import type { LinkName } from '../lab/plan.ts';
 export function renderHtml(result: BenchResult): string {
   const links = linksOf(result.cells);
   const scaling = scalingSection(result);
-  return htmlPage('vmferry bench', "vmferry beside QEMU's own migration", result, [
+  const title = hasNative(result) ? "vmferry beside QEMU's own migration" : "Moves by vmferry's modes";
+  return htmlPage('vmferry bench', title, result, [
     tiles(result),
     scaling,
     ...links.map((link) => linkSection(result, link, scaling === '')),
@@ -37,6 +38,11 @@ export function renderHtml(result: BenchResult): string {
     forecastSection(result),
     howToRead,
   ]);
+}
+
+/** Without QEMU's own modes there is nothing to divide by. */
+function hasNative({ cells }: BenchResult): boolean {
+  return cells.some(({ family }) => family === 'qemu');
 }
 
 const figureWords = {
@@ -47,9 +53,9 @@ const figureWords = {
 } as const;
 
 /** Geometric means of the mode that is compared. */
-function tiles({ summaries }: BenchResult): string {
-  const summary = summaries.find(({ mode }) => mode === referenceMode);
-  if (summary === undefined) return '';
+function tiles(result: BenchResult): string {
+  const summary = result.summaries.find(({ mode }) => mode === referenceMode);
+  if (summary === undefined || !hasNative(result)) return '';
   const each = comparedFigures.flatMap((figure) => {
     const mean = summary.figures[figure];
     if (mean === null) return [];
@@ -96,7 +102,7 @@ function mainTable(result: BenchResult, link: LinkName): string {
   });
   return `<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>\n${rows.join('\n')}\n</tbody></table></div>
 <p class="notes">In each place: total time, downtime, bytes on the wire; medians, with the smallest and largest as tool tips.
-Below vmferry's figures: total time and bytes divided by the best of QEMU's own modes. Green: the fastest of a case.</p>`;
+${hasNative(result) ? "Below vmferry's figures: total time and bytes divided by the best of QEMU's own modes. " : ''}Green: the fastest of a case.</p>`;
 }
 
 /** "qemu-multifd-zstd" in two lines, so that many modes fit side by side. */
@@ -126,7 +132,7 @@ function tableCell(result: BenchResult, cell: ResultCell | undefined, best: numb
 
 function ratios(result: BenchResult, cell: ResultCell): string {
   const against = comparisonOf(result, cell)?.against;
-  if (against === undefined) return '';
+  if (against === undefined || !hasNative(result)) return '';
   const one = (ratio: number | undefined): string =>
     ratio === undefined ? '-' : `<span class="ratio${ratio > 1 ? ' behind' : ''}">× ${ratioText(ratio)}</span>`;
   return `<small>${one(against.totalMs?.ratio.median)}, ${one(against.wireBytes?.ratio.median)}</small>`;

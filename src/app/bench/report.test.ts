@@ -51,6 +51,12 @@ test('the HTML has each figure of the table, and a drawing per chart', () => {
   }
 });
 
+test('without modes of QEMU nothing is said to be divided by them', () => {
+  const html = renderHtml(resultOf([sampleOf({ mode: 'vmferry-auto' }), sampleOf({ mode: 'vmferry-precopy' })]));
+  assert.ok(html.includes('vmferry-precopy'));
+  assert.ok(!/divided by|beside QEMU|-, -/.test(html));
+});
+
 test('a chart holds the medians of its cells, in order, and no bar for what did not end', () => {
   const total = barCharts(result.cells, '1gbit').find(({ title }) => title === 'Total time');
   assert.deepEqual(total?.categories, ['slow', 'fast']);
