@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, type TestContext } from 'node:test';
+import type { Worker } from 'node:worker_threads';
 import { createTestAuthority } from './certificates.ts';
 import { DestinationLanePool, type DestinationLaneOptions } from '../../src/io/lanes/destination-lane-pool.ts';
 import type { LaneError } from '../../src/io/lanes/errors.ts';
@@ -107,6 +108,8 @@ export type Setup = {
   lanes?: number;
   source?: Partial<SourceLaneOptions>;
   destination?: Partial<DestinationLaneOptions>;
+  /** Default: the pools start their own. */
+  threads?: { readonly source: readonly Worker[]; readonly destination: readonly Worker[] };
 };
 
 export const anyPort = { first: 0, last: 0 };
@@ -126,8 +129,9 @@ export async function start(t: TestContext, sourceMap: MemoryMap, destinationMap
       ...setup.destination,
     },
     { onFailed: failed.resolve, onRefused: (_lane, message) => refused.push(message) },
+    setup.threads?.destination,
   );
-  t.after(async () => await destination.terminate());
+  t.after(async () => await destination.stop());
   const ports = await destination.ready();
   const recorder = new Recorder();
   const linkMemory = newLinkMemory();
@@ -135,8 +139,9 @@ export async function start(t: TestContext, sourceMap: MemoryMap, destinationMap
   const source = new SourceLanePool(
     { ...options, compress: 'lz', deltaCacheBytes: 1 << 20, maxBandwidthBytesPerSecond: null, ...setup.source },
     recorder.events,
+    setup.threads?.source,
   );
-  t.after(async () => await source.terminate());
+  t.after(async () => await source.stop());
   return { source, destination, recorder, ports, refused, destinationFailed: failed.promise };
 }
 

@@ -238,7 +238,7 @@ export class IncomingGuest {
     this.#stream?.close();
     this.#qmp?.close();
     await Promise.all(this.#booting.map(async (worker) => await worker.terminate()));
-    await this.#lanes?.terminate();
+    await this.#lanes?.stop();
   }
 
   /** Blocks that both sides can carry on lanes: reachable here, of the same name and large enough. */

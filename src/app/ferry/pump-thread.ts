@@ -5,6 +5,9 @@ import type { FromPump, PumpBoot, PumpInit, ToPump } from './pump-protocol.ts';
 /** Bounds what QEMU's stream leaves to the garbage collector: the agent peaked 25 MB lower with it. */
 const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 8 } as const;
 
+/** Longer than its lanes may take to stop: terminated with it, one of them could take the agent along (`LaneThread.stop`). */
+const CLOSE_MS_MAX = 15_000;
+
 export class PumpThread {
   readonly #worker: Worker;
   readonly #exited: Promise<void>;
@@ -61,7 +64,7 @@ export class PumpThread {
   /** Closes QEMU's socket and the lanes, then ends the thread. Idempotent. */
   async close(): Promise<void> {
     this.#worker.postMessage({ type: 'close' } satisfies ToPump);
-    const timer = setTimeout(() => void this.#worker.terminate(), 2_000);
+    const timer = setTimeout(() => void this.#worker.terminate(), CLOSE_MS_MAX);
     await this.#exited;
     clearTimeout(timer);
   }

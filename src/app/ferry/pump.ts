@@ -441,7 +441,7 @@ export class Pump implements VmStreamSink {
     clearInterval(this.#timer);
     if (this.#isGuestStopped && !this.#isShut) await this.#finishFeed();
     this.#feed.close();
-    await this.#lanes.terminate();
+    await this.#lanes.stop();
     this.#post({ type: 'closed', totals: this.#totals() });
   }
 }

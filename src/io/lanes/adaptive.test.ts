@@ -51,7 +51,7 @@ test('on a slow link pages are compressed harder', async (t) => {
   const program = fs.readFileSync(process.execPath);
   const from = memoryFile((page) => program.subarray((page + 2000) * PAGE, (page + 2001) * PAGE));
   const { source, ports } = await start(t, from.map, memoryFile().map);
-  await source.terminate();
+  await source.stop();
   const second = await start(t, from.map, memoryFile().map, { source: { ports: [] } });
   assert.ok(ports.length === 1);
   const port = await slowLink(t, second.ports[0]!, 12_500);
@@ -64,7 +64,7 @@ test('on a slow link pages are compressed harder', async (t) => {
     linkMemory: newLinkMemory(),
   };
   const pool = new SourceLanePool({ ...common, ...options }, recorder.events);
-  t.after(async () => await pool.terminate());
+  t.after(async () => await pool.stop());
   await pool.ready();
   const batches = batchesOf(allPages());
   let id = 0;

@@ -12,7 +12,7 @@ export type DestinationLaneEvents = {
   readonly onConnected?: (lane: number) => void;
   /** Somebody else tried. */
   readonly onRefused?: (lane: number, message: string) => void;
-  /** At most once, for the first lane that fails; the pool is then good for nothing but `terminate`. */
+  /** At most once, for the first lane that fails; the pool is then good for nothing but `stop`. */
   readonly onFailed: (error: LaneError) => void;
 };
 
@@ -47,7 +47,7 @@ export class DestinationLanePool {
   constructor(
     options: DestinationLaneOptions,
     events: DestinationLaneEvents,
-    workers = bootDestinationLanes(options.lanes),
+    workers: readonly Worker[] = bootDestinationLanes(options.lanes),
   ) {
     this.#events = events;
     this.#ready.promise.catch(() => {});
@@ -83,19 +83,12 @@ export class DestinationLanePool {
     return total;
   }
 
-  /** Ends listeners and connections; what the source still had to say is lost, so await `finished` before. */
-  async close(): Promise<void> {
-    for (const thread of this.#threads) thread.post({ type: 'close' });
-    if (this.#failed) await this.terminate();
-    await Promise.all(this.#threads.map(async (thread) => await thread.exited));
-  }
-
-  /** Ends the threads at once. */
-  async terminate(): Promise<void> {
-    const error = new LaneError('LANE_CLOSED', 'The lanes were terminated');
+  /** Ends the threads at once; what the source still had to say is lost, so await `finished` before. */
+  async stop(): Promise<void> {
+    const error = new LaneError('LANE_CLOSED', 'The lanes were stopped');
     this.#ready.reject(error);
     this.#finished.reject(error);
-    await Promise.all(this.#threads.map(async (thread) => await thread.terminate()));
+    await Promise.all(this.#threads.map(async (thread) => await thread.stop()));
   }
 
   #receive(lane: number, message: FromDestinationLane): void {

@@ -68,7 +68,7 @@ class DestinationLane {
     this.#server.on('tlsClientError', (error) => this.#reportRefusal(toLaneError(error, 'LANE_CONNECT').message));
     this.#timer = setInterval(() => this.#reportProgress(), PROGRESS_MS).unref();
     port.on('message', ({ type }: ToDestinationLane) => {
-      assert(type === 'close', 'close is the only message to a destination lane');
+      assert(type === 'stop', 'stop is the only message to a destination lane');
       this.#end();
     });
     this.#listen(init.ports.first);
@@ -115,8 +115,10 @@ class DestinationLane {
     } catch (thrown) {
       const error = toLaneError(thrown, thrown instanceof Error && 'code' in thrown ? 'LANE_PROTOCOL' : 'LANE_WORKER');
       const reason = error.code === 'LANE_PLACE' ? RefuseReason.place : RefuseReason.protocol;
+      const isActive = socket === this.#active;
+      if (isActive) this.#active = undefined;
       this.#drop(socket, reason, error.message);
-      if (socket === this.#active) this.#fail(error);
+      if (isActive) this.#fail(error);
     }
   }
 
@@ -232,7 +234,6 @@ class DestinationLane {
     if (this.#state === 'over') return;
     this.#reportProgress();
     this.#post({ type: 'closed' });
-    for (const socket of [...this.#candidates, this.#active]) socket?.destroy();
     this.#finish();
   }
 
@@ -240,7 +241,7 @@ class DestinationLane {
   #finish(): void {
     this.#state = 'over';
     clearInterval(this.#timer);
-    for (const socket of this.#candidates) socket.destroy();
+    for (const socket of [...this.#candidates, this.#active]) socket?.destroy();
     this.#candidates.clear();
     this.#server.close();
     this.#memory.close();

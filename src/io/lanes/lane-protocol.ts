@@ -56,6 +56,9 @@ export type SourceLaneInit = {
   readonly linkMemory: SharedArrayBuffer;
 };
 
+/** Lets go of everything and ends the thread, whatever is queued. Nothing is answered. */
+export type StopLane = { readonly type: 'stop' };
+
 /**
  * `runs` holds pairs [first global page, page count], at most BATCH_PAGES_MAX pages in all. `zeroRuns` are pages that
  * shall be zero at the destination whatever the source holds (R4): they are not read. `heats` has a byte for each page of
@@ -73,7 +76,8 @@ export type ToSourceLane =
   /** Any number of pages; answered when everything queued before has been placed. */
   | { readonly type: 'verify'; readonly id: number; readonly runs: Uint32Array }
   /** Waits until everything is acknowledged, then says goodbye. */
-  | { readonly type: 'close' };
+  | { readonly type: 'close' }
+  | StopLane;
 
 /**
  * `rawBytes` are those of the data pages before deltas and compression, `wireBytes` those of the frames, without TLS
@@ -122,7 +126,7 @@ export type DestinationLaneInit = {
   readonly memory: MemoryMap;
 };
 
-export type ToDestinationLane = { readonly type: 'close' };
+export type ToDestinationLane = StopLane;
 
 export type FromDestinationLane =
   | { readonly type: 'listening'; readonly port: number }

@@ -53,7 +53,7 @@ test('a wrong token is refused, and the lane listens on for the right one', asyn
     { ...options, compress: 'none', deltaCacheBytes: 0, maxBandwidthBytesPerSecond: null },
     new Recorder().events,
   );
-  t.after(async () => await right.terminate());
+  t.after(async () => await right.stop());
   await right.ready();
   assert.match(refused.join(), /token/);
   await Promise.all([right.close(), destination.finished()]);
@@ -102,10 +102,10 @@ test('lanes share a range of ports, and an exhausted range is an error', async (
   const common = { lanes: 1, address: '127.0.0.1', peerName: 'alpha', tls: beta, token, memory: memoryFile().map };
   const failed = Promise.withResolvers<LaneError>();
   const full = new DestinationLanePool({ ...common, ports: { first: port, last: port } }, { onFailed: failed.resolve });
-  t.after(async () => await full.terminate());
+  t.after(async () => await full.stop());
   await assert.rejects(full.ready(), { code: 'LANE_CONNECT', message: /No port of/ });
   const next = new DestinationLanePool({ ...common, ports: { first: port, last: port + 20 } }, { onFailed: () => {} });
-  t.after(async () => await next.terminate());
+  t.after(async () => await next.stop());
   assert.ok((await next.ready())[0]! > port);
 });
 
@@ -148,7 +148,7 @@ async function listening(t: TestContext) {
   const failed = Promise.withResolvers<LaneError>();
   const common = { lanes: 1, address: '127.0.0.1', ports: anyPort, peerName: 'alpha', tls: beta, token };
   const pool = new DestinationLanePool({ ...common, memory: memoryFile().map }, { onFailed: failed.resolve });
-  t.after(async () => await pool.terminate());
+  t.after(async () => await pool.stop());
   const [port] = await pool.ready();
   const socket = await rawClient(t, port!);
   return { socket, failed: failed.promise };
@@ -201,14 +201,14 @@ test('a frame out of sequence, or garbage, ends the lane with a protocol error',
 test('a source that vanishes without a goodbye is a failure at the destination', async (t) => {
   const { source, destinationFailed } = await start(t, bare.map, memoryFile().map);
   await source.ready();
-  await source.terminate();
+  await source.stop();
   assert.equal((await destinationFailed).code, 'LANE_CLOSED');
 });
 
 test('a destination that vanishes is told once', async (t) => {
   const { source, destination, recorder } = await start(t, memoryFile(mixedPage).map, memoryFile().map, { lanes: 2 });
   await source.ready();
-  await destination.terminate();
+  await destination.stop();
   const error = await recorder.failed.promise;
   assert.equal(error.code, 'LANE_CLOSED');
   await source.close();

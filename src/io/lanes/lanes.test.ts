@@ -17,6 +17,8 @@ import {
   start,
   token,
 } from '../../../test/support/lane-fixture.ts';
+import { bootDestinationLanes } from './destination-lane-pool.ts';
+import { bootSourceLanes } from './source-lane-pool.ts';
 
 test('two lanes place every page, through rewrites, in order', async (t) => {
   const from = memoryFile(mixedPage);
@@ -183,4 +185,20 @@ test('the source pool works inside another worker thread', async (t) => {
   assert.equal(word, 'done');
   await destination.finished();
   for (let page = 0; page < 200; page++) assert.ok(to.read(page).equals(from.read(page)), `page ${page}`);
+});
+
+test('lanes that are stopped at work end between two frames: none is terminated', async (t) => {
+  const from = memoryFile(mixedPage);
+  const to = memoryFile();
+  const lanes = 2;
+  const threads = { source: bootSourceLanes(lanes), destination: bootDestinationLanes(lanes) };
+  const exits = [...threads.source, ...threads.destination].map(async (thread) => await once(thread, 'exit'));
+  const { source, destination, recorder } = await start(t, from.map, to.map, { lanes, threads });
+  await source.ready();
+  for (let id = 0; id < 2000; id++) source.send(id % lanes, id, Uint32Array.of(512 * (id % lanes), 64));
+  await recorder.until(() => recorder.sent.length > 0);
+  await Promise.all([source.stop(), destination.stop()]);
+  assert.ok(recorder.sent.length < 2000, 'there was work left');
+  // The code of a thread that was terminated is 1.
+  assert.deepEqual((await Promise.all(exits)).flat(), [0, 0, 0, 0]);
 });

@@ -21,7 +21,7 @@ export type SourceLaneEvents = {
   readonly onAcked: (lane: number, id: number) => void;
   /** `mismatches` are the pages that differ, ascending; empty = all equal. */
   readonly onVerified: (lane: number, id: number, result: { pages: number; mismatches: Uint32Array }) => void;
-  /** At most once, for the first lane that fails; the pool is then good for nothing but `terminate`. */
+  /** At most once, for the first lane that fails; the pool is then good for nothing but `stop`. */
   readonly onFailed: (error: LaneError) => void;
 };
 
@@ -42,7 +42,11 @@ export class SourceLanePool {
   #closing = false;
 
   /** `workers`: from `bootSourceLanes`, one per port, owned by the pool from now on. */
-  constructor(options: SourceLaneOptions, events: SourceLaneEvents, workers = bootSourceLanes(options.ports.length)) {
+  constructor(
+    options: SourceLaneOptions,
+    events: SourceLaneEvents,
+    workers: readonly Worker[] = bootSourceLanes(options.ports.length),
+  ) {
     this.#events = events;
     this.#ready.promise.catch(() => {});
     const { ports, ...common } = options;
@@ -92,17 +96,17 @@ export class SourceLanePool {
     this.#closing = true;
     const timer = setTimeout(() => {
       this.#fail(new LaneError('LANE_CLOSED', `The lanes did not empty in ${CLOSE_MS_MAX} ms`));
-      void this.terminate();
+      void this.stop();
     }, CLOSE_MS_MAX);
-    if (this.#failed) await this.terminate();
+    if (this.#failed) await this.stop();
     await Promise.all(this.#threads.map(async (thread) => await thread.exited));
     clearTimeout(timer);
   }
 
   /** Ends the threads at once. */
-  async terminate(): Promise<void> {
-    this.#ready.reject(new LaneError('LANE_CLOSED', 'The lanes were terminated'));
-    await Promise.all(this.#threads.map(async (thread) => await thread.terminate()));
+  async stop(): Promise<void> {
+    this.#ready.reject(new LaneError('LANE_CLOSED', 'The lanes were stopped'));
+    await Promise.all(this.#threads.map(async (thread) => await thread.stop()));
   }
 
   #thread(lane: number): LaneThread<ToSourceLane, FromSourceLane> {

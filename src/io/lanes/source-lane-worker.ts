@@ -25,7 +25,13 @@ import { type LaneFrame, LaneParser } from '../../core/wire/lane-parser.ts';
 import { allocateFrameBuffer, BatchEncoder, type FrameBuffer } from './batch-encoder.ts';
 import { LaneError, type LaneErrorCode, toLaneError } from './errors.ts';
 import { GuestMemory } from './guest-memory.ts';
-import { type FromSourceLane, type SourceLaneInit, type ToSourceLane, VERIFY_PAGES_MAX } from './lane-protocol.ts';
+import {
+  type FromSourceLane,
+  type SourceLaneInit,
+  type StopLane,
+  type ToSourceLane,
+  VERIFY_PAGES_MAX,
+} from './lane-protocol.ts';
 import { LaneMeter } from './lane-meter.ts';
 import { LinkMemory } from './link-memory.ts';
 import { HANDSHAKE_MS_MAX, peerError, socketError, sourceTlsOptions } from './lane-tls.ts';
@@ -64,7 +70,7 @@ class SourceLane {
   readonly #socket: tls.TLSSocket;
   readonly #parser: LaneParser;
   readonly #free = Array.from({ length: FRAME_BUFFERS }, allocateFrameBuffer);
-  readonly #queue: ToSourceLane[] = [];
+  readonly #queue: Exclude<ToSourceLane, StopLane>[] = [];
   readonly #owed = new Map<number, Owed>();
   #state: 'connecting' | 'open' | 'leaving' | 'over' = 'connecting';
   #sequence = 0;
@@ -107,6 +113,7 @@ class SourceLane {
   }
 
   #onMessage(message: ToSourceLane): void {
+    if (message.type === 'stop') return this.#finish();
     if (message.type === 'close' && this.#state === 'connecting') return this.#end();
     this.#queue.push(message);
     this.#meter?.called();
@@ -281,6 +288,7 @@ class SourceLane {
   }
 
   #finish(): void {
+    if (this.#state === 'over') return;
     this.#state = 'over';
     this.#socket.destroy();
     this.#memory.close();
