@@ -104,11 +104,11 @@ export class QemuDriver implements QemuPort {
 
   async inspect(place: MonitorPlace, qgaPath: string | null): Promise<QemuInspection> {
     using qmp = await QmpClient.connect({ socketPath: place.qmpPath, vm: place.vm, timeoutMs: MONITOR_TIMEOUT_MS });
-    const cpus = await qmp.execute('query-cpus-fast');
+    const threads = await qmp.vcpuThreads();
     const memory = await qmp.execute('query-memory-size-summary');
     const type = await qmp.execute('qom-get', { path: '/machine', property: 'type' });
     const kvm = await qmp.humanMonitor('info kvm');
-    const process = processOfThread(place, cpus[0]?.['thread-id'] ?? 0);
+    const process = processOfThread(place, threads[0] ?? 0);
     // What another guest says of its memory must not decide what of this one is sent.
     if (qgaPath !== null && !holdsUnixSocket(process.pid, qgaPath)) {
       const text = `VM "${place.vm}" cannot be adopted: ${qgaPath} is not a socket of its QEMU. The guest was not touched.`;
@@ -119,7 +119,7 @@ export class QemuDriver implements QemuPort {
       machine: String(type).replace(/-machine$/, ''),
       qemuVersion: formatVersion(qmp.version),
       accelerator: /\benabled\b/.test(kvm) ? 'kvm' : 'tcg',
-      vcpus: cpus.length,
+      vcpus: threads.length,
       memoryBytes: memory['base-memory'] + (memory['plugged-memory'] ?? 0),
     };
   }
@@ -201,7 +201,7 @@ async function connect({ vm, qmpPath }: MonitorPlace): Promise<QmpClient> {
   return await QmpClient.connect({ socketPath: qmpPath, vm, timeoutMs: MONITOR_TIMEOUT_MS });
 }
 
-/** The machine is known from `query-cpus-fast`: a vCPU's thread belongs to QEMU's process. */
+/** The machine is known from its threads: a vCPU's thread belongs to QEMU's process. */
 function processOfThread(place: MonitorPlace, threadId: number): { pid: number; startTicks: number } {
   const pid = Number(/^Tgid:\s*(\d+)/m.exec(readOrEmpty(`/proc/${threadId}/status`))?.[1] ?? 0);
   const found = pid === 0 ? null : identify(pid);

@@ -68,8 +68,7 @@ export class SourceVm {
 
   /** Ids of the threads that run the guest's processors. Throws QmpError. */
   async vcpuThreads(): Promise<number[]> {
-    const cpus = await (await this.#monitor()).execute('query-cpus-fast');
-    return cpus.map((cpu) => cpu['thread-id']);
+    return await (await this.#monitor()).vcpuThreads();
   }
 
   /** Connects, and calls `onLost` when the monitor ends by itself. Throws QmpError. */

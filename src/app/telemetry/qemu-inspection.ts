@@ -23,11 +23,10 @@ export async function inspectQemu(vm: string, process: SampledProcess, signal: A
   const cut = (): void => qmp.close();
   signal.addEventListener('abort', cut, { once: true });
   try {
-    const cpus = await qmp.execute('query-cpus-fast');
     const ram = await inspectGuestRam(qmp, process.pid);
     const memory = memoryMap(ram, ram.blocks, ram.reachable);
     return {
-      vcpuThreads: cpus.map((cpu) => cpu['thread-id']),
+      vcpuThreads: await qmp.vcpuThreads(),
       memory,
       sharedFiles: [...new Set(ram.blocks.flatMap(({ sharedFile }) => sharedFile?.path ?? []))],
     };

@@ -28,6 +28,7 @@ import { pageDirectory } from './page-directory.ts';
 import { Pruning, type ReportOrder } from './pruning.ts';
 import { RoundLog } from './round-log.ts';
 import { SentTotals } from './sent-totals.ts';
+import { isStopDue } from './stop-order.ts';
 import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
 import { SwitchoverBound, type BoundFacts } from './switchover-bound.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -299,7 +300,7 @@ export class Scheduler {
       if (!sweep.first) this.#noteDirtyRate(sweep.sinceMs);
     }
     if (this.#strategy.isBounded) this.#keepBound(nowMs);
-    if (this.#guest === 'draining') this.#stopWhenDrained(nowMs);
+    if (this.#guest === 'draining') this.#stopWhenDue(nowMs);
     if (sweep !== null && this.#guest === 'running') this.#consider(this.#moment('sweepEnd', nowMs), nowMs);
     if (this.#guest === 'running') {
       if (this.#options.feedHold === 'paced') {
@@ -464,25 +465,24 @@ export class Scheduler {
     this.#switchover = { reason, ...this.#switchoverAt(nowMs), expectedDowntimeMs: predictedDowntimeMs };
     this.#guest = 'draining';
     this.#decidedAtMs = nowMs;
-    this.#stopWhenDrained(nowMs);
+    this.#stopWhenDue(nowMs);
   }
 
-  /** What is in flight when the guest stops is downtime: the device state has to wait for it. */
-  #stopWhenDrained(nowMs: number): void {
+  #stopWhenDue(nowMs: number): void {
     const { pull } = this.#options;
-    const leftPages = pull ? this.#link.inFlightPages : this.#backlogPages();
-    const isDrained = leftPages <= limits.STOP_IN_FLIGHT_MS * this.#link.pagesPerMs;
-    if (!isDrained && (pull || this.#drainPays(nowMs))) return;
+    const isDue = isStopDue({
+      sinceDecisionMs: nowMs - this.#decidedAtMs,
+      leftPages: pull ? this.#link.inFlightPages : this.#backlogPages(),
+      pagesPerMs: this.#link.pagesPerMs,
+      pull,
+      isHeld: this.#feed.phase === 'held',
+      boundLeftMs: this.#bound.leftMs(nowMs),
+      dirtyPagesPerMsMin: this.#dirtyPagesPerSecondMin / 1000,
+    });
+    if (!isDue) return;
     this.#guest = 'stopping';
     this.#strategy.guestStops();
     this.#feed.open();
-  }
-
-  /** Whether waiting for the lanes makes the downtime shorter: the guest writes on, and QEMU names nothing new meanwhile. */
-  #drainPays(nowMs: number): boolean {
-    if (this.#feed.phase !== 'held' || nowMs - this.#decidedAtMs >= limits.STOP_DELAY_MS) return false;
-    if ((this.#bound.leftMs(nowMs) ?? Infinity) <= limits.BOUND_STOP_MS) return false;
-    return this.#dirtyPagesPerSecondMin < limits.DRAIN_DIRTY_SHARE * this.#link.pagesPerMs * 1000;
   }
 
   #switchoverAt(nowMs: number): Pick<SwitchoverReport, 'afterMs' | 'rounds' | 'boundMs'> {

@@ -62,7 +62,8 @@ const ZERO_COST_PAGES = 0.25;
 /** The socket holds some 50 pages with content, or six times as many small records. */
 const SOCKET_UNITS = 300;
 const LANE_PAGES_PER_MS = 80;
-const QEMU_STOP_DELAY_MS = 100;
+/** From the order until the guest stands still; QEMU below 8.1 looks for the moment by itself. */
+const STOP_MS = { ack: 15, own: 100 } as const;
 const QEMU_DOWNTIME_LIMIT_MS = 300;
 /** Stop, device state and round trips, which are not modelled. */
 export const FIXED_DOWNTIME_MS = 60;
@@ -79,6 +80,7 @@ type Batch = {
 
 class Simulation {
   readonly #options: SimulationOptions;
+  readonly #switchoverBy: 'ack' | 'own';
   readonly #random: SimRandom;
   readonly #guest: SimGuest;
   readonly #qemu: SimQemu;
@@ -106,12 +108,13 @@ class Simulation {
   constructor(options: SimulationOptions) {
     const { pages, lanes, feedHold } = options;
     this.#options = options;
+    this.#switchoverBy = feedHold === 'strict' ? 'ack' : 'own';
     this.#random = new SimRandom(options.seed);
     this.#guest = new SimGuest(pages);
     for (let page = 0; page < pages; page++) this.#guest.write(page, page >= pages * options.usedShare);
     const { blindShare } = options.workload;
     this.#qemu = new SimQemu(this.#guest, {
-      switchover: feedHold === 'strict' ? 'ack' : 'own',
+      switchover: this.#switchoverBy,
       partPages: 8192,
       losesSight: blindShare === undefined ? undefined : () => this.#random.fraction() < blindShare,
     });
@@ -164,7 +167,7 @@ class Simulation {
   #tick(): void {
     this.#orders = this.#scheduler.tick(this.#nowMs);
     if (this.#orders.switchover !== null && this.#stopAtMs === null) {
-      this.#stopAtMs = this.#nowMs + QEMU_STOP_DELAY_MS;
+      this.#stopAtMs = this.#nowMs + STOP_MS[this.#switchoverBy];
       this.#inFlightMsAtOrder = Math.max(0, this.#linkFreeMs - this.#nowMs);
       this.#predictedDowntimeMs = this.#scheduler.snapshot(this.#nowMs).predictedDowntimeMs;
     }

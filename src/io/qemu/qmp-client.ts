@@ -163,6 +163,11 @@ export class QmpClient {
     return text.replaceAll('\r\n', '\n');
   }
 
+  /** Ids of the threads that run the guest's processors, in their order. Throws QmpError. */
+  async vcpuThreads(): Promise<number[]> {
+    return (await this.execute('query-cpus-fast')).map((cpu) => cpu['thread-id']);
+  }
+
   async runState(options: QmpCallOptions = {}): Promise<RunState> {
     return (await this.execute('query-status', undefined, options)).status;
   }

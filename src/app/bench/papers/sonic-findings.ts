@@ -225,8 +225,8 @@ function figure1And2(evidence: Evidence, mode: string): PaperChart[] {
     {
       kind: 'lines',
       options: {
-        title: `Figure 2, ${mode}: processor time of the guests`,
-        note: 'of one processor; what the move itself takes is in the table',
+        title: `Figure 2, ${mode}: use of processors`,
+        note: 'by both guests, of one processor; what the move itself takes is in the table',
         ...{ xName: 's since the request', unit: '%', bands },
         series: [
           use('stays', theirsColor, series.neighbourVcpuMs),
