@@ -12,6 +12,11 @@ export function wholeNumber(text: string): number {
   throw new InvalidArgumentError(`"${text}" is not a whole number.`);
 }
 
+/** Of an option that may be given as "a,b" and several times: each adds to those before. */
+export function nameList(text: string, before: readonly string[] = []): string[] {
+  return [...before, ...text.split(',').filter((name) => name !== '')];
+}
+
 function orInvalid(parse: (text: string) => number): (text: string) => number {
   return (text) => {
     try {

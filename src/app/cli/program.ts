@@ -1,7 +1,7 @@
 /** The command line: every command, its options and its help. What they do is in commands/. */
 import { Argument, Command, Option } from 'commander';
 import { packageVersion } from '../agent/package-version.ts';
-import { durationMs, wholeNumber } from './arguments.ts';
+import { durationMs, nameList, wholeNumber } from './arguments.ts';
 import { addAutopilotCommands, addDrainCommands } from './autopilot-program.ts';
 import { defaultSocket } from './console.ts';
 import { setNames } from '../bench/set-names.ts';
@@ -265,15 +265,14 @@ function addLabCommands({ program, console, done }: Frame): void {
 }
 
 function addBenchCommand({ program, console, done }: Frame): void {
-  const names = (text: string): string[] => text.split(',').filter((name) => name !== '');
   const bench = program
     .command('bench')
     .description("measure vmferry beside QEMU's own migration, on the lab's two hosts (needs root; docs/benchmarks.md)")
     .addOption(new Option('--set <name>', 'which moves').choices(setNames).default('main'))
     .option('--quick', 'the same as --set quick: minutes')
-    .option('--case <names>', 'only these guests, "a,b"', names)
-    .option('--link <names>', 'over these links, "100mbit,1gbit"', names)
-    .option('--mode <names>', 'only by these means, "vmferry-auto,qemu-default"', names)
+    .option('--case <names>', 'only these guests, "a,b"', nameList)
+    .option('--link <names>', 'over these links, "100mbit,1gbit"', nameList)
+    .option('--mode <names>', 'only by these means, "vmferry-auto,qemu-default"', nameList)
     .option('--runs <n>', 'how often each (default: by the set)', wholeNumber)
     .option(
       '--out <folder>',

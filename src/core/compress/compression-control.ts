@@ -88,6 +88,8 @@ const GAIN = 0.985;
 const GAIN_LIGHTER = 0.8;
 /** And in so many spans, one after the other: how a thread gets its turns makes one of them look cheap or dear by chance. */
 const LIGHTER_SPANS = 2;
+/** To leave LZ for one: it sends more bytes, which others on the link feel, and a short migration is over before that pays. */
+const BELOW_LZ_SPANS = 4;
 /** Going back to the level left last must promise so much more, and as much again each further time: what is said of a level not in force is an estimate. */
 const BACK_GAIN = 0.04;
 const BACK_GAIN_MAX = 0.4;
@@ -214,7 +216,8 @@ export class CompressionControl {
     const backGain = isBack ? Math.min(BACK_GAIN_MAX, BACK_GAIN * this.#returns) : 0;
     const promises = promised <= (isDoubtful ? GAIN_LIGHTER : GAIN) - backGain;
     this.#lighterSpans = promises && isDoubtful ? this.#lighterSpans + 1 : 0;
-    if (!promises || (isDoubtful && this.#lighterSpans < LIGHTER_SPANS)) return false;
+    const spans = best < LZ && this.#level >= LZ ? BELOW_LZ_SPANS : LIGHTER_SPANS;
+    if (!promises || (isDoubtful && this.#lighterSpans < spans)) return false;
     this.#lighterSpans = 0;
     this.#returns = isBack ? this.#returns + 1 : 0;
     this.#levelBefore = this.#level;
