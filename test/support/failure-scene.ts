@@ -240,6 +240,7 @@ export class FailureScene {
   /** The guest goes on where it was, as it was; nothing of it is left at the other host. */
   async assertStayed(): Promise<void> {
     const { lab, guest, here, there } = this;
+    await this.#assertAgentsLive();
     await until('the guest runs at the source', async () => (await runState(lab, here, guest.name)) === 'running');
     await guest.moreWriterLines(4);
     guest.assertSound();
@@ -253,6 +254,7 @@ export class FailureScene {
   /** The guest runs at the other host only; the source has forgotten it. From now on it is `here`. */
   async assertMoved(result: MigrateResult): Promise<void> {
     const { lab, guest, here, there } = this;
+    await this.#assertAgentsLive();
     await until(
       'the guest runs at the destination',
       async () => (await runState(lab, there, guest.name)) === 'running',
@@ -275,6 +277,15 @@ export class FailureScene {
     this.guest.assertSound();
     this.#assertOneOwner();
     this.here = this.there;
+  }
+
+  /** What an agent that died by itself leaves behind looks like a mistake of the other one. */
+  async #assertAgentsLive(): Promise<void> {
+    const live = async (): Promise<boolean> =>
+      (await labStatus(this.lab.name)).hosts.every((host) => host.agentAnswers);
+    await until('both agents answer', live).catch((error: unknown) => {
+      assert.fail(`${String(error)}\n${this.lab.agentLogs()}`);
+    });
   }
 
   /** The last of it goes a moment after its process. */

@@ -250,13 +250,17 @@ export class LabHosts {
   }
 
   agentLog(host: HostName): string {
-    const file = join(this.folder, host, 'agent.log');
-    return existsSync(file) ? readFileSync(file, 'utf8') : '';
+    return this.#read(host, 'agent.log');
   }
 
-  /** The end of both agents' logs, for messages of failed assertions: the lab is gone by the time somebody reads them. */
+  /**
+   * The end of both agents' logs, and of what they wrote to standard error, for messages of failed assertions: the lab is gone by
+   * the time somebody reads them.
+   */
   agentLogs(lines = 15): string {
-    return (['a', 'b'] as const).map((host) => `-- agent ${host}\n${tail(this.agentLog(host), lines)}`).join('\n');
+    const said = (host: HostName): string =>
+      ['agent.log', 'agent.out'].map((file) => tail(this.#read(host, file), lines)).join('\n');
+    return (['a', 'b'] as const).map((host) => `-- agent ${host}\n${said(host)}`).join('\n');
   }
 
   // ------------------------------------------------------------------------------------------------------------------
@@ -268,6 +272,11 @@ export class LabHosts {
     assert.ok(existsSync(binary), `QEMU ${version} is missing at ${binary}: ${hint}`);
     const qemu = { binary, img: join(dirname(binary), 'qemu-img') };
     return { qemu, accelerator: 'tcg', ...this.#options.config?.[host] };
+  }
+
+  #read(host: HostName, name: string): string {
+    const file = join(this.folder, host, name);
+    return existsSync(file) ? readFileSync(file, 'utf8') : '';
   }
 
   async #status(host: HostName) {
