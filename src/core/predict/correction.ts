@@ -19,7 +19,7 @@ const MOVES_MAX = 30;
 /** A link that was measured to be more than this much faster or slower was another one. */
 const LINK_ALIKE = 3;
 /** How far hosts differ from the model in each figure, as one standard deviation in ln; strategies differ by half of that. */
-const BIAS: Readonly<Record<PredictedFigure, number>> = { totalMs: 0.2, downtimeMs: 0.1, wireBytes: 0.05 };
+const BIAS: Readonly<Record<PredictedFigure, number>> = { totalMs: 0.2, downtimeMs: 0.2, wireBytes: 0.05 };
 const STRATEGY_BIAS_SHARE = 0.5;
 /** How far moves of one host scatter, and how many moves that is worth, until they show it themselves. */
 const SCATTER = { sigma: 0.25, moves: 3 };
@@ -76,7 +76,7 @@ function widthOf(ratios: readonly number[], center: number): number {
   const middle = median(ratios);
   const deviation = deviationOf(ratios);
   // Few ratios lie closer together than many of the same kind would, and the next one is not among them.
-  const wider = 1.1 + 3 / ratios.length;
+  const wider = 1.3 + 3 / ratios.length;
   return Math.max(WIDTH_MIN, Math.hypot(deviation * MAD_TO_SIGMA * SIGMA_TO_P90 * wider, middle - center));
 }
 

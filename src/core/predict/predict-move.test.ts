@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { defaultMigrationOptions } from '../model/migration.ts';
 import type { GuestFacts, PathFacts } from '../model/prediction.ts';
-import { predictMove } from './predict-move.ts';
+import { predictMove, type Uncertainty } from './predict-move.ts';
 
 const GIB_PAGES = 262_144;
 const guest: GuestFacts = {
@@ -38,8 +38,11 @@ test('an idle guest takes what its content takes on the link, and the fixed part
 });
 
 test('the expected value lies in its range, and the range says how uncertain the measurements were', () => {
-  const sure = predictMove(guest, path, options, { link: 0.01, lanes: 0.01, writes: 0.01, bytes: 0.01, fixed: 0.01 });
-  const unsure = predictMove(guest, path, options, { link: 0.3, lanes: 0.3, writes: 0.3, bytes: 0.3, fixed: 0.3 });
+  const all = (value: number): Uncertainty => ({
+    ...{ link: value, lanes: value, writes: value, bytes: value, fixed: value, switchover: value },
+  });
+  const sure = predictMove(guest, path, options, all(0.01));
+  const unsure = predictMove(guest, path, options, all(0.3));
   for (const { totalMs, downtimeMs, wireBytes } of [sure, unsure]) {
     for (const { low, expected, high } of [totalMs, downtimeMs, wireBytes]) {
       assert.ok(low <= expected && expected <= high && low >= 0, `${low} ${expected} ${high}`);

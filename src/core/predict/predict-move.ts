@@ -18,12 +18,21 @@ export type Uncertainty = {
   readonly lanes: number;
   readonly writes: number;
   readonly bytes: number;
-  /** Of the times that have nothing to do with pages. */
+  /** Of the times before the first page and after the switchover. */
   readonly fixed: number;
+  /** Of the guest's stop and start: a few tens of milliseconds, in which any other thread on the host shows. */
+  readonly switchover: number;
 };
 
 /** What moves of the same guest differ by (docs/prediction.md). */
-export const usualUncertainty: Uncertainty = { link: 0.1, lanes: 0.2, writes: 0.25, bytes: 0.08, fixed: 0.3 };
+export const usualUncertainty: Uncertainty = {
+  link: 0.1,
+  lanes: 0.25,
+  writes: 0.25,
+  bytes: 0.12,
+  fixed: 0.3,
+  switchover: 0.5,
+};
 
 export type PredictionOptions = Pick<
   MigrationOptions,
@@ -150,7 +159,7 @@ function draw(
       linkBytesPerSecond: path.linkBytesPerSecond * factor(uncertainty.link),
       lanePagesPerMs: path.lanePagesPerMs * factor(uncertainty.lanes),
       beforeMs: path.beforeMs * fixed,
-      switchMs: path.switchMs * factor(uncertainty.fixed),
+      switchMs: path.switchMs * factor(uncertainty.switchover),
       afterMs: path.afterMs * fixed,
     },
   ];
