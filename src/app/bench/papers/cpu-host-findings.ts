@@ -52,9 +52,7 @@ function riseClaim(use: CoresUse): Claim {
     return {
       here: `alone: ${text(0)}; beside a second such guest: ${text(kernels.length * 2)}`,
       holds: verdictOf([...alone!, ...beside!]),
-      why: `the load of one thread ${alone!.some(Boolean) ? 'takes more' : 'takes no more'} with a second core when it is alone, ${
-        beside!.every(Boolean) ? 'but does' : 'and does not'
-      } when something else wants the first one; the paper does not say what else ran (its Livermore trials on one core: 96, 90, 63, then 41 to 52 %)`,
+      why: `the load of one thread takes more with a second core ${whenOf(alone!, beside!)}; the paper does not say what else ran (its Livermore trials on one core: 96, 90, 63, then 41 to 52 %)`,
     };
   });
 }
@@ -252,4 +250,11 @@ function arrow(from: number, to: number): string {
 
 function part(value: number): string {
   return `${(value * 100).toFixed(0)} %`;
+}
+
+/** When a second core helps, kernel by kernel: alone, and beside another guest. */
+function whenOf(alone: readonly boolean[], beside: readonly boolean[]): string {
+  const said = (each: readonly boolean[]): string =>
+    each.every(Boolean) ? '' : each.some(Boolean) ? 'with some of the kernels ' : 'with none of the kernels ';
+  return `${said(alone)}when it is alone, ${said(beside)}when something else wants the first one`;
 }
