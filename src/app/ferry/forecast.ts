@@ -49,7 +49,8 @@ const CARRIED = { msPerPage: 0.004, msPerByte: 3.4e-6 };
 const PLACED_MS_PER_PAGE = 0.015;
 /** Threads that work beside the lanes: QEMU's, the agent's own. */
 const OTHER_THREADS = { source: 1, destination: 0.5 };
-const FEED_PAGES_PER_MS = 250;
+/** What QEMU and the pump get through: with a processor for each, and where they share what there is with the lanes and the guest (docs/prediction.md). */
+const FEED_PAGES_PER_MS = { alone: 250, crowded: 80 };
 /** Until earlier migrations say what it takes. */
 const USUAL_TIMES = { beforeMs: 260, afterMs: 20 };
 /** Until the guest has said for the first time what it can do without: it looks at all of its memory. */
@@ -245,7 +246,7 @@ function pathFacts(
       { msPerPage: packMs + carriedMs, share: rooms.source.share },
       { msPerPage: PLACED_MS_PER_PAGE, share: rooms.destination.share },
     ),
-    feedPagesPerMs: FEED_PAGES_PER_MS,
+    feedPagesPerMs: rooms.source.idle > 0 ? FEED_PAGES_PER_MS.alone : FEED_PAGES_PER_MS.crowded,
     feedHold: features.switchoverAck ? 'strict' : 'paced',
     switchMs: SWITCH_MS,
   };

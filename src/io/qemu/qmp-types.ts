@@ -142,9 +142,6 @@ export type AnnounceParameters = {
   readonly step: number;
 };
 
-/** Seconds; milliseconds from QEMU 8.2 on. */
-type CalcTime = { readonly 'calc-time': number; readonly 'calc-time-unit'?: 'second' | 'millisecond' };
-
 type Empty = Readonly<Record<string, never>>;
 type Call<Args, Result> = { readonly args: Args; readonly result: Result };
 
@@ -156,8 +153,8 @@ export type QmpCommands = {
   'query-uuid': Call<undefined, { readonly UUID: string }>;
   'query-kvm': Call<undefined, { readonly enabled: boolean; readonly present: boolean }>;
   'query-migrate': Call<undefined, MigrationInfo>;
-  /** Pages looked at per GiB. The rate is in MiB/s, once it is measured. */
-  'calc-dirty-rate': Call<{ readonly 'sample-pages': number } & CalcTime, Empty>;
+  /** Seconds, and pages looked at per GiB. The rate is in MiB/s, once it is measured. */
+  'calc-dirty-rate': Call<{ readonly 'calc-time': number; readonly 'sample-pages': number }, Empty>;
   'query-dirty-rate': Call<undefined, { readonly status: string; readonly 'dirty-rate'?: number }>;
   'query-migrate-capabilities': Call<undefined, readonly MigrationCapabilityStatus[]>;
   'query-migrate-parameters': Call<undefined, MigrationParameters>;
