@@ -19,7 +19,7 @@ const MOVES_MAX = 30;
 /** A link that was measured to be more than this much faster or slower was another one. */
 const LINK_ALIKE = 3;
 /** How far hosts differ from the model in each figure, as one standard deviation in ln; strategies differ by half of that. */
-const BIAS: Readonly<Record<PredictedFigure, number>> = { totalMs: 0.2, downtimeMs: 0.2, wireBytes: 0.05 };
+const BIAS: Readonly<Record<PredictedFigure, number>> = { totalMs: 0.2, downtimeMs: 0.1, wireBytes: 0.05 };
 const STRATEGY_BIAS_SHARE = 0.5;
 /** How far moves of one host scatter, and how many moves that is worth, until they show it themselves. */
 const SCATTER = { sigma: 0.25, moves: 3 };

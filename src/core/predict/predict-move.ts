@@ -29,7 +29,7 @@ export const usualUncertainty: Uncertainty = {
   link: 0.1,
   lanes: 0.25,
   writes: 0.25,
-  bytes: 0.12,
+  bytes: 0.18,
   fixed: 0.3,
   switchover: 0.5,
 };
