@@ -142,7 +142,7 @@ test('more use with a second core is judged alone and beside another guest', () 
   assert.equal(of([99.6, 100, 50, 99]).holds, 'partly');
   assert.match(
     of([99.6, 100, 50, 99]).why,
-    /second core with none of the kernels when it is alone, when something else/,
+    /second core for no kernel when it is alone, and for all kernels when something else/,
   );
   assert.equal(of([99, 99, 99, 99]).holds, 'no');
 });

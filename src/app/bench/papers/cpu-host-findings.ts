@@ -252,9 +252,9 @@ function part(value: number): string {
   return `${(value * 100).toFixed(0)} %`;
 }
 
-/** When a second core helps, kernel by kernel: alone, and beside another guest. */
+/** When a second core helps: alone, and beside another guest. */
 function whenOf(alone: readonly boolean[], beside: readonly boolean[]): string {
   const said = (each: readonly boolean[]): string =>
-    each.every(Boolean) ? '' : each.some(Boolean) ? 'with some of the kernels ' : 'with none of the kernels ';
-  return `${said(alone)}when it is alone, ${said(beside)}when something else wants the first one`;
+    each.every(Boolean) ? 'for all kernels' : each.some(Boolean) ? 'for some kernels' : 'for no kernel';
+  return `${said(alone)} when it is alone, and ${said(beside)} when something else wants the first one`;
 }
