@@ -14,7 +14,7 @@ export const mplm: Paper = {
     'stands beside it.',
   scale:
     'Kernels of 64 MiB in guests of 512 MiB with one virtual processor on 100 Mbit/s, for class C in 8 GiB with 8 on 1 Gbit/s. Table I says how many ' +
-    'pages they write for each that the link carries: about 1 to 3.5 under software emulation; 1.1 to 6.8 in the paper. What they write to takes ' +
+    'pages they write for each that the link carries; in the paper 1.1 to 6.8. What they write to takes ' +
     "the link 5.4 s, about a fifth of the paper's MG. So the maximum downtimes are 0.3 (QEMU's default, not scaled), 1, 3 and 6 s for the paper's 0.3 to " +
     '60 s; 6 s is more than all that the kernel writes to, so longer ones are the same. A migration that has not ended after --timeout (60 s) is ' +
     'given up: "does not end".',
