@@ -25,6 +25,7 @@ import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import { hostLoad } from './host-load.ts';
 import { cpuCount } from '../../io/hoststat/host-stat.ts';
+import { DeliveryRates } from '../../io/link/delivery-rates.ts';
 import { LinkMemories, LinkMemory } from '../../io/lanes/link-memory.ts';
 import { isAlive } from '../../io/qemu/process.ts';
 import type { Logger } from '../../io/log/logger.ts';
@@ -37,6 +38,7 @@ import type { FerryHost, LocalVm, MigrationRequest, RunningMigration } from './p
 import { askDestination, dialDestination, reservationRequest } from './reservation.ts';
 import { SpareThreads } from './spare-threads.ts';
 import { SourceSession } from './source-session.ts';
+import type { Links } from './link-rate.ts';
 import { SourceVm } from './source-vm.ts';
 
 /** How long a stop of the agent waits for pages that are being pulled. */
@@ -55,7 +57,7 @@ export class Ferry {
   readonly #sources = new Map<string, SourceSession>();
   readonly #destinations = new Map<string, DestinationSession>();
   readonly #recovered: RunningMigration[] = [];
-  readonly #links = new LinkMemories();
+  readonly #links: Links = { memories: new LinkMemories(), rates: new DeliveryRates() };
   readonly #threads = new SpareThreads(defaultLanes(cpuCount()));
 
   private constructor(host: FerryHost, journal: MigrationJournal, log: Logger) {
@@ -112,13 +114,13 @@ export class Ferry {
 
   /** What a migration would meet, and what each strategy would make of it. Throws as `preflight`, LaneError, AbortError. */
   async plan(request: MigrationRequest, wish: PlanWish, signal: AbortSignal): Promise<MovePlan> {
-    const link = new LinkMemory(this.#links.of(request.destination.name), 1);
+    const link = new LinkMemory(this.#links.memories.of(request.destination.name), 1);
     return await forecastMove({ host: this.#host, request, link }, wish, signal);
   }
 
   /** Rate of the link to a host, as last measured by a migration or a plan, bytes per second; null: never measured. */
   linkBytesPerS(peer: string): number | null {
-    const known = new LinkMemory(this.#links.of(peer), 1).read(Date.now());
+    const known = new LinkMemory(this.#links.memories.of(peer), 1).read(Date.now());
     return known === null ? null : 1000 / known.msPerByte;
   }
 
@@ -188,6 +190,7 @@ export class Ferry {
         .map(async (session) => await session.ended),
     );
     await this.#threads.close();
+    this.#links.rates.close();
     await this.#journal.close();
   }
 

@@ -110,7 +110,8 @@ export async function forecastMove(
     };
     const conditions = conditionsOf(request, there, rooms.source);
     const trial = await tryPacking(look.batches, conditions, signal);
-    const writtenTrial = look.written === null ? null : await tryPacking(look.written.batches, conditions, signal);
+    const asTheRest = { ...conditions, level: trial.level };
+    const writtenTrial = look.written === null ? null : await tryPacking(look.written.batches, asTheRest, signal);
     const moves = movesTo(past, request.destination.name, there.bytesPerS ?? ASSUMED_BYTES_PER_S);
     const use = answers?.use ?? null;
     const asNow = guestFacts({ look, use, trial, writtenTrial }, request);

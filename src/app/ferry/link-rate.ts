@@ -1,12 +1,33 @@
-/** The rate of the link to a destination, for adaptive compression: found out before the first page, unless it is known. */
+/**
+ * The rate of the link to a destination, for adaptive compression: a first idea before the first page, unless it is known, and then what
+ * the kernel measures while lanes work.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LinkMemory } from '../../io/lanes/link-memory.ts';
+import type { LinkMemories } from '../../io/lanes/link-memory.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
+import type { DeliveryRates } from '../../io/link/delivery-rates.ts';
 import { probeLink } from '../../io/link/link-probe.ts';
+import type { Logger } from '../../io/log/logger.ts';
 import type { SourceLink } from './source-link.ts';
 import type { SourceSessionParts } from './source-session-parts.ts';
 
 /** A link that has not taken a few hundred KiB by then is slow, which the lanes find out as well. */
 const PROBE_TIMEOUT_MS = 500;
+/** Until so many measurements are there the kernel is asked often: a short migration has use for them. */
+const SAMPLES_MIN = 5;
+const OFTEN_MS = 80;
+const SELDOM_MS = 1_000;
+/** The newest ones count. */
+const SAMPLES_MAX = 15;
+/** Before a connection has sent this much its rate is that of a burst, which a shaper lets through. */
+const SENT_BYTES_MIN = 1 << 20;
+
+export type Links = {
+  /** What is known of each peer. */
+  readonly memories: LinkMemories;
+  readonly rates: DeliveryRates;
+};
 
 /** The control connection of a migration; the link is measured on it, unless its rate is known or of no use. Throws LinkError. */
 export async function connectMeasured(
@@ -15,13 +36,59 @@ export async function connectMeasured(
   signal: AbortSignal,
 ): Promise<ControlConnection> {
   const connection = await link.connection(signal);
-  const memory = new LinkMemory(links.of(request.destination.name), 1);
+  const memory = new LinkMemory(links.memories.of(request.destination.name), 1);
   if (request.options.compress !== 'adaptive' || memory.read(Date.now())?.isMeasured === true) return connection;
   const msPerByte = await probeLink(connection, { timeoutMs: PROBE_TIMEOUT_MS, signal });
   if (msPerByte === null) return connection;
   memory.write({ msPerByte, isMeasured: true }, Date.now());
-  const mbitPerS = Math.round(8 / msPerByte / 1000);
-  const text = `The link to host "${connection.peerName}" takes about ${mbitPerS} Mbit/s`;
-  log.info('migration.link', text, { migration: request.id, mbitPerS });
+  logRate(log, request.id, connection.peerName, msPerByte);
   return connection;
+}
+
+function logRate(log: Logger, migration: string, peer: string, msPerByte: number): void {
+  const mbitPerS = Math.round(8 / msPerByte / 1000);
+  log.info('migration.link', `The link to host "${peer}" takes about ${mbitPerS} Mbit/s`, { migration, mbitPerS });
+}
+
+/** Of a migration: the ports of its lanes, and where to note what is found. */
+export type WatchedLanes = {
+  readonly migration: string;
+  readonly peer: string;
+  readonly address: string;
+  readonly ports: readonly number[];
+  readonly memory: SharedArrayBuffer;
+};
+
+/**
+ * Asks the kernel how fast the lanes' connections deliver, until `signal`. Only what a connection delivers that had more to send says
+ * something of the link; the median, because a destination that is slow for a moment, or a burst after it, is not the link.
+ */
+export async function watchLink(
+  rates: DeliveryRates,
+  { migration, peer, address, ports, memory }: WatchedLanes,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const lanes = new LinkMemory(memory, ports.length);
+  const sentBefore = new Map<string, number>();
+  const samples: number[] = [];
+  for (let isLogged = false; !signal.aborted;) {
+    for (const port of new Set(ports)) {
+      for (const { connection, sentBytes, bytesPerMs } of await rates.to(address, port)) {
+        const isNews = sentBytes >= SENT_BYTES_MIN && sentBytes !== sentBefore.get(connection);
+        sentBefore.set(connection, sentBytes);
+        if (isNews && bytesPerMs !== null && bytesPerMs > 0) samples.push(bytesPerMs);
+      }
+    }
+    samples.splice(0, samples.length - SAMPLES_MAX);
+    const isKnown = samples.length >= SAMPLES_MIN;
+    if (isKnown) lanes.writeDelivered(1 / median(samples), Date.now());
+    if (isKnown && !isLogged) logRate(log, migration, peer, 1 / median(samples) / ports.length);
+    isLogged ||= isKnown;
+    await sleep(isKnown ? SELDOM_MS : OFTEN_MS, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }

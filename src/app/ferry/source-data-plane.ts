@@ -2,16 +2,18 @@
  * The data plane of a migration at the source as its session sees it: a pump thread made from what the reservation
  * agreed on, its prologue and side pages forwarded over the control connection, and a watch that something moves.
  */
-import type { MigrationOptions } from '../../core/model/migration.ts';
 import type { ReportOrder } from '../../core/strategy/pruning.ts';
 import type { SwitchoverReport } from '../../core/model/switchover.ts';
 import type { MessageOf } from '../../core/wire/control-messages.ts';
 import { attachmentChunks } from '../../core/wire/control-codec.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
+import type { Logger } from '../../io/log/logger.ts';
 import { runPaths } from '../../io/qemu/run-paths.ts';
 import { FerryError } from './errors.ts';
 import { memoryMap } from './guest-ram.ts';
-import type { LocalVm, Peer, TlsIdentity } from './ports.ts';
+import type { MigrationRequest, TlsIdentity } from './ports.ts';
+import { watchLink } from './link-rate.ts';
+import type { Links } from './link-rate.ts';
 import type { FromPump, PruneAnswer, PullSet, PumpInit, PumpProgress, PumpTotals } from './pump-protocol.ts';
 import type { PumpThread } from './pump-thread.ts';
 import type { SourceFacts } from './source-vm.ts';
@@ -28,17 +30,15 @@ const LISTEN_TIMEOUT_MS = 30_000;
 const RECHECK_PAGES = 1024;
 
 export type DataPlaneSetup = {
-  readonly vm: LocalVm;
+  readonly request: MigrationRequest;
   readonly facts: SourceFacts;
-  readonly destination: Peer;
   readonly tls: TlsIdentity;
-  readonly options: MigrationOptions;
   readonly reserved: MessageOf<'reserved'>;
   readonly connection: ControlConnection;
   /** The guest is being asked what it can do without; its answers come by `pruneAnswer`. */
   readonly prune: boolean;
-  /** What is known of the link to the destination. */
-  readonly linkMemory: SharedArrayBuffer;
+  readonly links: Links;
+  readonly log: Logger;
 };
 
 export type DataPlaneEvents = {
@@ -63,12 +63,13 @@ export class SourceDataPlane {
   #totals: PumpTotals | null = null;
   #movedAtMs = performance.now();
   #closing: Promise<void> | null = null;
+  readonly #watching = new AbortController();
 
   /** `pump`: a thread that was started ahead of time for as many lanes, owned from now on. */
   constructor(setup: DataPlaneSetup, pump: PumpThread, events: DataPlaneEvents) {
     this.#setup = setup;
     this.#events = events;
-    this.socketPath = runPaths(setup.vm.runFolder).migrationSocket;
+    this.socketPath = runPaths(setup.request.vm.runFolder).migrationSocket;
     this.#listening.promise.catch(() => undefined);
     this.#pump = pump;
     pump.start(this.#pumpInit(), (message) => this.#receive(message));
@@ -100,6 +101,17 @@ export class SourceDataPlane {
     } finally {
       clearTimeout(timer);
     }
+    this.#watchLink();
+  }
+
+  #watchLink(): void {
+    const { connection, reserved, links, log } = this.#setup;
+    const { id: migration, destination, options } = this.#setup.request;
+    const address = connection.remoteAddress;
+    if (address === null || options.compress !== 'adaptive') return;
+    const memory = links.memories.of(destination.name);
+    const lanes = { migration, peer: destination.name, address, ports: reserved.lanePorts, memory };
+    void watchLink(links.rates, lanes, log, this.#watching.signal);
   }
 
   /** Only when it is ready. */
@@ -121,6 +133,7 @@ export class SourceDataPlane {
   }
 
   async close(): Promise<void> {
+    this.#watching.abort();
     this.#closing ??= this.#pump.close();
     this.#listening.reject(new FerryError('FERRY_CANCELLED', 'The migration was given up'));
     await this.#closing;
@@ -199,7 +212,8 @@ export class SourceDataPlane {
   }
 
   #pumpInit(): PumpInit {
-    const { facts, destination, tls, options, reserved, connection, prune } = this.#setup;
+    const { facts, tls, reserved, connection, prune, links } = this.#setup;
+    const { destination, options } = this.#setup.request;
     const direct = new Set(reserved.directBlocks.filter((name) => facts.ram.reachable.has(name)));
     return {
       socketPath: this.socketPath,
@@ -222,7 +236,7 @@ export class SourceDataPlane {
         peerName: destination.name,
         tls,
         token: reserved.token,
-        linkMemory: this.#setup.linkMemory,
+        linkMemory: links.memories.of(destination.name),
       },
     };
   }

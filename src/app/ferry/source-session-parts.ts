@@ -1,8 +1,8 @@
 /** What a source session is made of, and which of its states and effects belong together. */
 import type { SourceEffect, SourceState } from '../../core/machine/source-states.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
-import type { LinkMemories } from '../../io/lanes/link-memory.ts';
 import type { Logger } from '../../io/log/logger.ts';
+import type { Links } from './link-rate.ts';
 import type { MigrationJournal } from './migration-journal.ts';
 import type { MigrationRecord } from './migration-record.ts';
 import type { FerryHost, MigrationRequest } from './ports.ts';
@@ -35,7 +35,7 @@ export type SourceSessionParts = {
   readonly journal: MigrationJournal;
   readonly log: Logger;
   readonly threads: SpareThreads;
-  readonly links: LinkMemories;
+  readonly links: Links;
   readonly request: MigrationRequest;
   readonly source: SourceVm;
   readonly record: MigrationRecord;

@@ -238,15 +238,14 @@ export class SourceSession {
 
   async #openPlane(agreed: Agreed): Promise<void> {
     const { pump, ...rest } = agreed;
-    const { request, host } = this.#parts;
+    const { request, host, links, log } = this.#parts;
     const plane = new SourceDataPlane(
       {
-        vm: request.vm,
-        destination: request.destination,
+        request,
         tls: host.tls,
-        options: request.options,
         prune: this.#pruning !== null,
-        linkMemory: this.#parts.links.of(request.destination.name),
+        links,
+        log,
         ...rest,
       },
       pump,

@@ -10,8 +10,8 @@
  * is measured in processor time, because a thread that waits for a processor in the middle of a batch says nothing of it; how much
  * longer everything takes on a busy host is measured apart.
  *
- * Costs and sizes of levels not in force are estimated from those of the level in force. The rate of the link is known only
- * when the lane waited for it. When it did not, the link is taken to be faster than what was seen, so that a lighter
+ * Costs and sizes of levels not in force are estimated from those of the level in force. The rate of the link is what the kernel
+ * says; where it says nothing, it is known only when the lane waited for it. When it did not, the link is taken to be faster than what was seen, so that a lighter
  * level is tried; if that finds the link's end, the rate counts as known for a while, longer each time. A trial costs a short
  * migration more than it can gain, so the first one comes after a few seconds.
  *
@@ -41,6 +41,8 @@ export type LaneSpan = {
   readonly wireBytes: number;
   /** What the destination acknowledged in the span: all of it has crossed the link, while `wireBytes` may lie in buffers. */
   readonly ackedBytes: number;
+  /** What the kernel says of this lane's share of the link; null when it does not. */
+  readonly linkMsPerByte: number | null;
 };
 
 /** What a lane knows of its link. */
@@ -75,21 +77,24 @@ const WIRE_COST = 0.4;
 /** A level that sends nothing may take so much longer: of two that take about as long, the one that leaves the link to others. */
 export const BYTES_WEIGHT = 0.15;
 /** How much faster a link that was not the limit is taken to be; step by step where a vain trial costs others processor time. */
-const SLACK = 0.3;
-const SLACK_CROWDED = 0.6;
+const SLACK = 0.2;
+const SLACK_CROWDED = 0.3;
 /** A link this much faster than it was measured was not measured. */
 const WRONG = 0.8;
 /** Before this nothing lighter is tried than what is known of the link speaks for. */
 const TRIAL_AFTER_MS = 3000;
 const KNOWN_MS = 2000;
 const KNOWN_MS_MAX = 16_000;
-/** A change must promise this much; to a lighter level where a thread does not have a processor at once, and little is certain, more. */
+/** A change must promise this much. */
 const GAIN = 0.985;
-const GAIN_LIGHTER = 0.8;
-/** And in so many spans, one after the other: how a thread gets its turns makes one of them look cheap or dear by chance. */
-const LIGHTER_SPANS = 2;
-/** To leave LZ for one: it sends more bytes, which others on the link feel, and a short migration is over before that pays. */
-const BELOW_LZ_SPANS = 4;
+/**
+ * To a lighter level, where a thread does not have a processor at once: more, and so long that by now as much time would have been saved
+ * beyond that. How a thread gets its turns makes a span look cheap or dear by chance; others on the link feel the bytes, and a short
+ * migration is over before they pay. The more so where nobody knows how fast the link is.
+ */
+const GAIN_LIGHTER = 0.92;
+const GAIN_LIGHTER_UNKNOWN = 0.8;
+const EVIDENCE_MS = 50;
 /** Going back to the level left last must promise so much more, and as much again each further time: what is said of a level not in force is an estimate. */
 const BACK_GAIN = 0.04;
 const BACK_GAIN_MAX = 0.4;
@@ -115,8 +120,8 @@ export class CompressionControl {
   #levelBefore = LZ;
   /** How often in a row it went back to the level that it had just left. */
   #returns = 0;
-  /** In so many spans in a row a lighter level promised enough. */
-  #lighterSpans = 0;
+  /** What lighter levels would have saved by now beyond what they must; spans that speak against them take from it. */
+  #evidenceMs = 0;
   #trialBatches = 0;
   /** Of level LZ and the content of late: milliseconds per byte, share of the bytes saved. */
   #costPerByte: number | null = null;
@@ -203,29 +208,38 @@ export class CompressionControl {
     };
     let best = 0;
     for (let level = 1; level < this.#costs.length; level++) if (timeOf(level) < timeOf(best)) best = level;
-    if (!this.#isWorth(best, timeOf(best) / timeOf(this.#level), span.hostIdle)) return;
+    if (!this.#isWorth(best, timeOf(best) / timeOf(this.#level), span)) return;
     this.#rateBefore = best < this.#level ? raw / span.spanMs : null;
     this.#level = best;
     this.#trialBatches = TRIAL_BATCHES;
   }
 
   /** `promised`: the time at `best`, as a share of that at the level in force, which it takes the place of if that is enough. */
-  #isWorth(best: number, promised: number, hostIdle: number): boolean {
-    const isDoubtful = best < this.#level && hostIdle < FREE_ABOVE;
+  #isWorth(best: number, promised: number, { hostIdle, spanMs, linkMsPerByte }: LaneSpan): boolean {
     const isBack = best === this.#levelBefore;
     const backGain = isBack ? Math.min(BACK_GAIN_MAX, BACK_GAIN * this.#returns) : 0;
-    const promises = promised <= (isDoubtful ? GAIN_LIGHTER : GAIN) - backGain;
-    this.#lighterSpans = promises && isDoubtful ? this.#lighterSpans + 1 : 0;
-    const spans = best < LZ && this.#level >= LZ ? BELOW_LZ_SPANS : LIGHTER_SPANS;
-    if (!promises || (isDoubtful && this.#lighterSpans < spans)) return false;
-    this.#lighterSpans = 0;
+    const lighterGain = (linkMsPerByte === null ? GAIN_LIGHTER_UNKNOWN : GAIN_LIGHTER) - backGain;
+    if (hostIdle >= FREE_ABOVE || best > this.#level) {
+      if (promised > GAIN - backGain) return false;
+    } else {
+      this.#evidenceMs = Math.max(0, this.#evidenceMs + (lighterGain - promised) * spanMs);
+      if (this.#evidenceMs < EVIDENCE_MS) return false;
+    }
+    this.#evidenceMs = 0;
     this.#returns = isBack ? this.#returns + 1 : 0;
     this.#levelBefore = this.#level;
     return true;
   }
 
   #learnLink(span: LaneSpan, rawBytes: number): void {
-    const { nowMs, spanMs, ackedBytes } = span;
+    const { nowMs, spanMs, ackedBytes, linkMsPerByte } = span;
+    if (linkMsPerByte !== null) {
+      this.#linkMsPerByte = linkMsPerByte;
+      this.#isMeasured = true;
+      this.#rateBefore = null;
+      this.#knownUntilMs = nowMs + KNOWN_MS;
+      return;
+    }
     this.#knownUntilMs ??= nowMs + (this.#isMeasured ? KNOWN_MS_MAX : TRIAL_AFTER_MS);
     if (ackedBytes === 0 || spanMs <= 0) return;
     const seen = spanMs / ackedBytes;

@@ -42,7 +42,7 @@ test('a batch with some text among random pages is compressed', () => {
   assert.ok(length > BYTES * 0.7 && length < BYTES * 0.9, `${length} bytes`);
 });
 
-test('every level gives back what it was given, and a harder one is smaller', () => {
+test('every level gives back what it was given, and one harder than LZ is smaller', () => {
   const original = text();
   const packer = new FramePacker({ compress: 'adaptive', ...common });
   const { control } = packer;
@@ -55,7 +55,7 @@ test('every level gives back what it was given, and a harder one is smaller', ()
     return length === 0 ? BYTES : length;
   });
   assert.equal(sizes[0], BYTES, 'the lightest level stores');
-  assert.ok(sizes[1]! > sizes[3]! && sizes[3]! > sizes[6]!, sizes.join());
+  assert.ok(sizes.slice(2).every((each) => each < sizes[1]!) && sizes[1]! < BYTES / 2, sizes.join());
 });
 
 test('nothing is compressed when nothing is to be', () => {

@@ -26,7 +26,6 @@ const paramsOf = compressionLevels.map(({ zstd }) => {
   const params: Record<number, number> = { [constants.ZSTD_c_compressionLevel]: zstd?.level ?? 1 };
   if (zstd?.minMatch !== undefined) params[constants.ZSTD_c_minMatch] = zstd.minMatch;
   if (zstd?.hashLog !== undefined) params[constants.ZSTD_c_hashLog] = zstd.hashLog;
-  if (zstd?.targetLength !== undefined) params[constants.ZSTD_c_targetLength] = zstd.targetLength;
   return params;
 });
 

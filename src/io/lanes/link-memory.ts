@@ -1,13 +1,14 @@
 /**
- * What lanes have found out about the link to a host: shared by their threads, and kept from one migration to the next, so that
+ * What is known of the link to a host: shared by the lanes' threads, and kept from one migration to the next, so that
  * a short one need not find it out again. A measured rate is believed for a while; links change.
  *
- * Two float64: milliseconds per byte of all lanes together (0 = nothing known), and when that was measured (epoch ms; 0 = it is
- * only a bound, the link is at least so fast). Lanes write when they like: one of two good values stays.
+ * Four float64. Of what lanes found out: milliseconds per byte of all of them together (0 = nothing known), and when that was measured
+ * (epoch ms; 0 = it is only a bound, the link is at least so fast); they write when they like, one of two good values stays. Then
+ * the same two of what the kernel says, which counts for more (app/ferry/link-rate.ts).
  */
 import type { KnownLink } from '../../core/compress/compression-control.ts';
 
-const BYTES = 16;
+const BYTES = 32;
 const BELIEVED_MS = 10 * 60_000;
 
 /** Agents have few peers; whoever makes up names must not fill our memory. */
@@ -25,9 +26,23 @@ export class LinkMemory {
 
   /** The share of one lane; null when nothing is known. */
   read(nowEpochMs: number): KnownLink | null {
+    const delivered = this.delivered(nowEpochMs);
+    if (delivered !== null) return { msPerByte: delivered, isMeasured: true };
     const [msPerByte = 0, measuredAtMs = 0] = this.#values;
     if (msPerByte === 0) return null;
     return { msPerByte: msPerByte * this.#lanes, isMeasured: nowEpochMs - measuredAtMs < BELIEVED_MS };
+  }
+
+  /** Milliseconds per byte of one lane's share, as the kernel saw it of late; null when it has not. */
+  delivered(nowEpochMs: number): number | null {
+    const [, , msPerByte = 0, atMs = 0] = this.#values;
+    return msPerByte > 0 && nowEpochMs - atMs < BELIEVED_MS ? msPerByte * this.#lanes : null;
+  }
+
+  /** `msPerByte`: of one lane. */
+  writeDelivered(msPerByte: number, nowEpochMs: number): void {
+    this.#values[2] = msPerByte / this.#lanes;
+    this.#values[3] = nowEpochMs;
   }
 
   write({ msPerByte, isMeasured }: KnownLink, nowEpochMs: number): void {

@@ -30,7 +30,7 @@ test('the slower the link, the fewer bytes; a bandwidth limit is a link', async 
   const at = async (change: Partial<TrialConditions>): Promise<number> =>
     (await tryPacking(batches, { ...conditions, ...change }, never)).packedBytesPerPage;
   // Where neither sending nor placing takes any time.
-  const free = { linkMsPerByte: 1e-8, placedMsPerPage: 0, carried: { msPerPage: 0.004, msPerByte: 0 } };
+  const free = { linkMsPerByte: 1e-8, placedMsPerPage: 0, carried: { msPerPage: 0.0005, msPerByte: 0 } };
   const [slow, fast] = [await at({ linkMsPerByte: 8e-4 }), await at(free)];
   assert.ok(slow < PAGE / 2 && fast > 1.2 * slow, `${slow} ${fast}`);
   const limited = await at({ ...free, maxBandwidthBytesPerSecond: 1.25e6 });

@@ -18,9 +18,13 @@ export type TrialConditions = Pick<PackerOptions, 'compress' | 'lanes' | 'maxBan
   /** Processor time of a page beside its packing, at the source; and all that it takes at the destination. */
   readonly carried: { readonly msPerPage: number; readonly msPerByte: number };
   readonly placedMsPerPage: number;
+  /** This one alone: lanes have one level for whatever they send. */
+  readonly level?: number;
 };
 
 export type PackingTrial = {
+  /** Index in `compressionLevels`. */
+  readonly level: number;
   /** Of a page with content: its bytes on the wire, and the processor time of packing it. */
   readonly packedBytesPerPage: number;
   readonly packMsPerPage: number;
@@ -31,6 +35,7 @@ export type PackingTrial = {
 
 /** Of a page, at one level. */
 type Packed = {
+  readonly level: number;
   readonly bytes: number;
   readonly ms: number;
   readonly waitsForLink: boolean;
@@ -54,17 +59,18 @@ export async function tryPacking(
   conditions: TrialConditions,
   signal: AbortSignal,
 ): Promise<PackingTrial> {
-  if (batches.length === 0) return { packedBytesPerPage: PAGE, packMsPerPage: 0, low: PAGE, high: PAGE };
-  const { compress } = conditions;
-  const first = await packedAt(compress === 'none' ? STORE : LZ, batches, conditions, signal);
+  const { compress, level: given } = conditions;
+  const begin = given ?? (compress === 'none' ? STORE : LZ);
+  if (batches.length === 0) return { level: begin, packedBytesPerPage: PAGE, packMsPerPage: 0, low: PAGE, high: PAGE };
+  const first = await packedAt(begin, batches, conditions, signal);
   const results = [first];
-  if (compress === 'adaptive') {
+  if (compress === 'adaptive' && given === undefined) {
     for (const level of levelsBeside(first)) results.push(await packedAt(level, batches, conditions, signal));
   }
   const best = results.reduce((least, each) => (each.weight < least.weight ? each : least));
   const alike = results.filter(({ bareWeight }) => bareWeight <= ALIKE * best.weight).map(({ bytes }) => bytes);
   return {
-    ...{ packedBytesPerPage: best.bytes, packMsPerPage: best.ms },
+    ...{ level: best.level, packedBytesPerPage: best.bytes, packMsPerPage: best.ms },
     ...{ low: Math.min(...alike), high: Math.max(...alike) },
   };
 }
@@ -96,7 +102,7 @@ async function packedAt(
   const { workMs, linkMs } = timesOf(bytes, ms, conditions);
   const bareWeight = Math.max(workMs, linkMs) * (1 + (BYTES_WEIGHT * bytes) / PAGE);
   const weight = bareWeight * (level < LZ ? LIGHTER : 1);
-  return { bytes, ms, waitsForLink: linkMs > workMs, weight, bareWeight };
+  return { level, bytes, ms, waitsForLink: linkMs > workMs, weight, bareWeight };
 }
 
 /** `ms`: of the processor, in steps of about one: true on average. By the clock, a thread that loses its processor seems slow. */

@@ -32,7 +32,6 @@ function zstdMethod(name: string, index: number): Method {
   const params: Record<number, number> = { [constants.ZSTD_c_compressionLevel]: zstd?.level ?? 1 };
   if (zstd?.minMatch !== undefined) params[constants.ZSTD_c_minMatch] = zstd.minMatch;
   if (zstd?.hashLog !== undefined) params[constants.ZSTD_c_hashLog] = zstd.hashLog;
-  if (zstd?.targetLength !== undefined) params[constants.ZSTD_c_targetLength] = zstd.targetLength;
   return { name, pack: (piece) => zstdCompressSync(piece, { params }), unpack: (packed) => zstdDecompressSync(packed) };
 }
 
@@ -44,9 +43,7 @@ function deflateMethod(level: number): Method {
 /** Those among which `adaptive` chooses, the one of `lz` among them; and LZ77 with Huffman's code as zlib has it. */
 export const methods: readonly Method[] = [
   ...compressionLevels.flatMap(({ zstd }, index) =>
-    zstd === null
-      ? []
-      : [zstdMethod(index === LZ ? 'lz' : `zstd ${zstd.level}${index === LZ - 1 ? ', fast' : ''}`, index)],
+    zstd === null ? [] : [zstdMethod(index === LZ ? 'lz' : `zstd ${zstd.level}`, index)],
   ),
   deflateMethod(1),
   deflateMethod(6),
