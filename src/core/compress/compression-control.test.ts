@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { BYTES_WEIGHT, CompressionControl } from './compression-control.ts';
+import { CompressionControl, weighed } from './compression-control.ts';
 import { compressionLevels, LZ, STORE } from './levels.ts';
 
 const BATCH = 1 << 20;
@@ -202,9 +202,10 @@ test('when the link changes, the level follows', () => {
   assert.ok(first.levels.at(-1)! > LZ && second.levels.at(-1) === STORE && third.levels.at(-1)! > LZ);
 });
 
-/** What the control makes small: the time, and as much of it again as its bytes are worth. */
+/** What the control makes small. */
 function weightOf(lane: Lane, level: number, ms: number): number {
-  return ms * (1 + BYTES_WEIGHT * (1 - lane.savings[level]!));
+  const sent = 1 - lane.savings[level]!;
+  return weighed(ms, (BATCH * sent) / lane.linkBytesPerMs, sent);
 }
 
 // The table is wrong by up to 15 % either way, and a level that was never tried is hoped to be 10 % better than it says.

@@ -74,8 +74,8 @@ const FASTER = 1.1;
 const CROWDED_COST = 0.1;
 /** Encrypting and sending a byte, and receiving it, takes about so much of the time of packing one at level LZ. */
 const WIRE_COST = 0.4;
-/** A level that sends nothing may take so much longer: of two that take about as long, the one that leaves the link to others. */
-export const BYTES_WEIGHT = 0.15;
+/** On a link that is busy all the time, a level that sends nothing may take so much longer: of two that take about as long, the one that leaves it to others. */
+const BYTES_WEIGHT = 0.15;
 /** How much faster a link that was not the limit is taken to be; step by step where a vain trial costs others processor time. */
 const SLACK = 0.2;
 const SLACK_CROWDED = 0.3;
@@ -204,7 +204,7 @@ export class CompressionControl {
       const linkMs = (wireBytes + otherBytes) * linkMsPerByte;
       const moreMs = crowd * (wireBytes - packed) * this.#costPerByte! * WIRE_COST;
       const slowestMs = Math.max(otherMs + costMs + moreMs, linkMs, span.destinationBusyMs + moreMs);
-      return slowestMs * (1 + BYTES_WEIGHT * (1 - saving)) + costWeight * costMs;
+      return weighed(slowestMs, linkMs, 1 - saving) + costWeight * costMs;
     };
     let best = 0;
     for (let level = 1; level < this.#costs.length; level++) if (timeOf(level) < timeOf(best)) best = level;
@@ -270,6 +270,11 @@ export class CompressionControl {
     const estimate = nowMs < (this.#knownUntilMs ?? 0) ? seen : seen * slack;
     return this.#capBytesPerMs === null ? estimate : Math.max(estimate, 1 / this.#capBytesPerMs);
   }
+}
+
+/** What is made small: the time of which the link takes `linkMs`, and a little for what others on it feel. `sent`: share of the raw bytes. */
+export function weighed(ms: number, linkMs: number, sent: number): number {
+  return ms + BYTES_WEIGHT * sent * Math.min(ms, linkMs);
 }
 
 /** Whether the span shows how fast the link is. */

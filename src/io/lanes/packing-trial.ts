@@ -3,7 +3,7 @@
  * the one that the lanes' control settles at (core/compress/compression-control.ts), by the same measure.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { BYTES_WEIGHT } from '../../core/compress/compression-control.ts';
+import { weighed } from '../../core/compress/compression-control.ts';
 import { compressionLevels, LZ, STORE } from '../../core/compress/levels.ts';
 import { LANE_PAGE_BYTES as PAGE } from '../../core/wire/lane-limits.ts';
 import { FramePacker } from './frame-packer.ts';
@@ -100,7 +100,7 @@ async function packedAt(
   }
   const [bytes, ms] = [sum.bytes / sum.pages, sum.ms / sum.pages];
   const { workMs, linkMs } = timesOf(bytes, ms, conditions);
-  const bareWeight = Math.max(workMs, linkMs) * (1 + (BYTES_WEIGHT * bytes) / PAGE);
+  const bareWeight = weighed(Math.max(workMs, linkMs), linkMs, bytes / PAGE);
   const weight = bareWeight * (level < LZ ? LIGHTER : 1);
   return { level, bytes, ms, waitsForLink: linkMs > workMs, weight, bareWeight };
 }
