@@ -6,7 +6,7 @@
  *
  *     time(level) = max(source: other work + cost(level), link: bytes(level) / rate, destination)  + a little for cost and bytes
  *
- * Other work and the destination's grow with the bytes, which are encrypted and go through both kernels. What a level costs
+ * Other work and the destination's grow with the bytes, which are encrypted and go through both kernels; the destination unpacks. What a level costs
  * is measured in processor time, because a thread that waits for a processor in the middle of a batch says nothing of it; how much
  * longer everything takes on a busy host is measured apart.
  *
@@ -22,7 +22,7 @@
  * works most of the time; or, where all processors are busy, for its turn, as the destination does. There only much waiting, or
  * waiting that a lighter level does not cure, was for the link.
  */
-import { compressionLevels, LZ } from './levels.ts';
+import { compressionLevels, LZ, STORE } from './levels.ts';
 
 /** A span of a lane's life, of some 100 ms. Milliseconds; times in which there was nothing to send are left out. */
 export type LaneSpan = {
@@ -73,7 +73,9 @@ const FASTER = 1.1;
 /** What a millisecond of processor time costs all others on a crowded host. */
 const CROWDED_COST = 0.1;
 /** Encrypting and sending a byte, and receiving it, takes about so much of the time of packing one at level LZ. */
-const WIRE_COST = 0.4;
+const WIRE_COST = 0.3;
+/** And unpacking one, of whatever level. */
+const UNPACK_COST = 0.5;
 /** On a link that is busy all the time, a level that sends nothing may take so much longer: of two that take about as long, the one that leaves it to others. */
 const BYTES_WEIGHT = 0.15;
 /** How much faster a link that was not the limit is taken to be; step by step where a vain trial costs others processor time. */
@@ -203,7 +205,9 @@ export class CompressionControl {
       const wireBytes = raw * (1 - saving);
       const linkMs = (wireBytes + otherBytes) * linkMsPerByte;
       const moreMs = crowd * (wireBytes - packed) * this.#costPerByte! * WIRE_COST;
-      const slowestMs = Math.max(otherMs + costMs + moreMs, linkMs, span.destinationBusyMs + moreMs);
+      const unpackMs = crowd * raw * this.#costPerByte! * UNPACK_COST * (unpacks(level) - unpacks(this.#level));
+      const destinationMs = Math.max(0, span.destinationBusyMs + moreMs + unpackMs);
+      const slowestMs = Math.max(otherMs + costMs + moreMs, linkMs, destinationMs);
       return weighed(slowestMs, linkMs, 1 - saving) + costWeight * costMs;
     };
     let best = 0;
@@ -270,6 +274,10 @@ export class CompressionControl {
     const estimate = nowMs < (this.#knownUntilMs ?? 0) ? seen : seen * slack;
     return this.#capBytesPerMs === null ? estimate : Math.max(estimate, 1 / this.#capBytesPerMs);
   }
+}
+
+function unpacks(level: number): number {
+  return level === STORE ? 0 : 1;
 }
 
 /** What is made small: the time of which the link takes `linkMs`, and a little for what others on it feel. `sent`: share of the raw bytes. */
