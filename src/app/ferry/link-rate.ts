@@ -14,9 +14,9 @@ import type { SourceSessionParts } from './source-session-parts.ts';
 
 /** A link that has not taken a few hundred KiB by then is slow, which the lanes find out as well. */
 const PROBE_TIMEOUT_MS = 500;
-/** Until so many measurements are there the kernel is asked often: a short migration has use for them. */
-const SAMPLES_MIN = 5;
-const OFTEN_MS = 80;
+/** Until so many measurements are there the kernel is asked often, as a short migration has use for them; asking takes 4 ms of a processor. */
+const SAMPLES_MIN = 3;
+const OFTEN_MS = 150;
 const SELDOM_MS = 1_000;
 /** The newest ones count. */
 const SAMPLES_MAX = 15;
@@ -72,7 +72,10 @@ export async function watchLink(
   const lanes = new LinkMemory(memory, ports.length);
   const sentBefore = new Map<string, number>();
   const samples: number[] = [];
-  for (let isLogged = false; !signal.aborted;) {
+  let isKnown = lanes.delivered(Date.now()) !== null;
+  for (let isLogged = isKnown; ;) {
+    await sleep(isKnown ? SELDOM_MS : OFTEN_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    if (signal.aborted) return;
     for (const port of new Set(ports)) {
       for (const { connection, sentBytes, bytesPerMs } of await rates.to(address, port)) {
         const isNews = sentBytes >= SENT_BYTES_MIN && sentBytes !== sentBefore.get(connection);
@@ -81,11 +84,11 @@ export async function watchLink(
       }
     }
     samples.splice(0, samples.length - SAMPLES_MAX);
-    const isKnown = samples.length >= SAMPLES_MIN;
-    if (isKnown) lanes.writeDelivered(1 / median(samples), Date.now());
-    if (isKnown && !isLogged) logRate(log, migration, peer, 1 / median(samples) / ports.length);
-    isLogged ||= isKnown;
-    await sleep(isKnown ? SELDOM_MS : OFTEN_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    if (samples.length < SAMPLES_MIN) continue;
+    const msPerByte = 1 / median(samples);
+    lanes.writeDelivered(msPerByte, Date.now());
+    if (!isLogged) logRate(log, migration, peer, msPerByte / ports.length);
+    isLogged = isKnown = true;
   }
 }
 

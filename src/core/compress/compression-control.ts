@@ -96,7 +96,7 @@ const GAIN = 0.985;
  */
 const GAIN_LIGHTER = 0.92;
 const GAIN_LIGHTER_UNKNOWN = 0.8;
-const EVIDENCE_MS = 50;
+const EVIDENCE_MS = 100;
 /** Going back to the level left last must promise so much more, and as much again each further time: what is said of a level not in force is an estimate. */
 const BACK_GAIN = 0.04;
 const BACK_GAIN_MAX = 0.4;
