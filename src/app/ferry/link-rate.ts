@@ -14,9 +14,12 @@ import type { SourceSessionParts } from './source-session-parts.ts';
 
 /** A link that has not taken a few hundred KiB by then is slow, which the lanes find out as well. */
 const PROBE_TIMEOUT_MS = 500;
-/** Until so many measurements are there the kernel is asked often, as a short migration has use for them; asking takes 4 ms of a processor. */
-const SAMPLES_MIN = 3;
-const OFTEN_MS = 150;
+/**
+ * Until so many measurements are there the kernel is asked often, as a short migration has use for them; asking takes 4 ms of a processor.
+ * One in seven is of a burst and several times too high: of few of them the median would be as well.
+ */
+const SAMPLES_MIN = 7;
+const OFTEN_MS = 100;
 const SELDOM_MS = 1_000;
 /** The newest ones count. */
 const SAMPLES_MAX = 15;

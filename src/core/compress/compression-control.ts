@@ -91,11 +91,11 @@ const KNOWN_MS_MAX = 16_000;
 const GAIN = 0.985;
 /**
  * To a lighter level, where a thread does not have a processor at once: more, and so long that by now as much time would have been saved
- * beyond that. How a thread gets its turns makes a span look cheap or dear by chance; others on the link feel the bytes, and a short
- * migration is over before they pay. The more so where nobody knows how fast the link is.
+ * beyond that. How a thread gets its turns makes a span look cheap or dear by chance; and a short migration is over before its bytes pay.
+ * The second one where the link would be busy all the time: there moves at 1 Gbit/s gained next to nothing of what spans had promised.
  */
-const GAIN_LIGHTER = 0.92;
-const GAIN_LIGHTER_UNKNOWN = 0.8;
+const GAIN_LIGHTER = 0.95;
+const GAIN_LIGHTER_LINK = 0.7;
 const EVIDENCE_MS = 100;
 /** Going back to the level left last must promise so much more, and as much again each further time: what is said of a level not in force is an estimate. */
 const BACK_GAIN = 0.04;
@@ -111,6 +111,9 @@ const HOPE = 0.9;
 const CROWD_MAX = 4;
 /** Below this share of the span's bytes, compression decides nothing. */
 const SHARE_MIN = 0.05;
+
+/** What a level would be: its time as a share of that of the level in force, and the share of its time in which the link is busy. */
+type Promised = { readonly best: number; readonly promised: number; readonly linkShare: number };
 
 export class CompressionControl {
   readonly #capBytesPerMs: number | null;
@@ -199,7 +202,7 @@ export class CompressionControl {
     const otherBytes = Math.max(0, span.wireBytes - packed);
     const costWeight = COST_WEIGHT + CROWDED_COST * Math.max(0, 1 - span.hostIdle / CROWDED_BELOW);
     const linkMsPerByte = this.#linkEstimate(span);
-    const timeOf = (level: number): number => {
+    const timesOf = (level: number): { readonly weighedMs: number; readonly linkShare: number } => {
       const costMs = crowd * raw * this.#costPerByte! * this.#costs[level]! * (this.#tried[level] === true ? 1 : HOPE);
       const saving = Math.min(0.999, this.#saving * this.#savings[level]!);
       const wireBytes = raw * (1 - saving);
@@ -208,25 +211,28 @@ export class CompressionControl {
       const unpackMs = crowd * raw * this.#costPerByte! * UNPACK_COST * (unpacks(level) - unpacks(this.#level));
       const destinationMs = Math.max(0, span.destinationBusyMs + moreMs + unpackMs);
       const slowestMs = Math.max(otherMs + costMs + moreMs, linkMs, destinationMs);
-      return weighed(slowestMs, linkMs, 1 - saving) + costWeight * costMs;
+      const weighedMs = weighed(slowestMs, linkMs, 1 - saving) + costWeight * costMs;
+      return { weighedMs, linkShare: linkMs / slowestMs };
     };
+    const times = this.#costs.map((_, level) => timesOf(level));
     let best = 0;
-    for (let level = 1; level < this.#costs.length; level++) if (timeOf(level) < timeOf(best)) best = level;
-    if (!this.#isWorth(best, timeOf(best) / timeOf(this.#level), span)) return;
+    for (const [level, { weighedMs }] of times.entries()) if (weighedMs < times[best]!.weighedMs) best = level;
+    const promised = times[best]!.weighedMs / times[this.#level]!.weighedMs;
+    if (!this.#isWorth({ best, promised, linkShare: times[best]!.linkShare }, span)) return;
     this.#rateBefore = best < this.#level ? raw / span.spanMs : null;
     this.#level = best;
     this.#trialBatches = TRIAL_BATCHES;
   }
 
   /** `promised`: the time at `best`, as a share of that at the level in force, which it takes the place of if that is enough. */
-  #isWorth(best: number, promised: number, { hostIdle, spanMs, linkMsPerByte }: LaneSpan): boolean {
+  #isWorth({ best, promised, linkShare }: Promised, { hostIdle, spanMs }: LaneSpan): boolean {
     const isBack = best === this.#levelBefore;
     const backGain = isBack ? Math.min(BACK_GAIN_MAX, BACK_GAIN * this.#returns) : 0;
-    const lighterGain = (linkMsPerByte === null ? GAIN_LIGHTER_UNKNOWN : GAIN_LIGHTER) - backGain;
     if (hostIdle >= FREE_ABOVE || best > this.#level) {
       if (promised > GAIN - backGain) return false;
     } else {
-      this.#evidenceMs = Math.max(0, this.#evidenceMs + (lighterGain - promised) * spanMs);
+      const lighterGain = GAIN_LIGHTER + linkShare * (GAIN_LIGHTER_LINK - GAIN_LIGHTER);
+      this.#evidenceMs = Math.max(0, this.#evidenceMs + (lighterGain - backGain - promised) * spanMs);
       if (this.#evidenceMs < EVIDENCE_MS) return false;
     }
     this.#evidenceMs = 0;

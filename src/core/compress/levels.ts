@@ -20,7 +20,8 @@ export type CompressionLevel = {
  * Level LZ, measured on the 233 MiB that a guest with a writer needs, in batches of 1 MiB: 88.7 MiB at 376 MB/s; plain level 1:
  * 91.8 at 381; level 3: 87.9 at 260.
  *
- * Nothing between none and LZ: whole moves at zstd -20 and -5 took all but the time of LZ with up to 70 % more bytes (docs/compression.md).
+ * Nothing between none and LZ: at 10 Gbit/s none is quicker than zstd -20 and -5, and at 1 Gbit/s moves at these are no quicker than at LZ
+ * beyond what moves scatter, with 1.2 to 1.8 times the bytes (docs/compression.md).
  */
 export const compressionLevels: readonly CompressionLevel[] = [
   { zstd: null, cost: 0, saving: 0 },

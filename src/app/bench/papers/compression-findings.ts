@@ -17,16 +17,7 @@ export const movedModes = [
 ] as const;
 const [none, lz, adaptive] = movedModes as readonly [string, string, string];
 /** As page-methods.ts names them, from light to heavy; none of these is `none`. */
-export const methodNames = [
-  'zstd -20',
-  'zstd -5',
-  'zstd 1, fast',
-  'lz',
-  'zstd 3',
-  'zstd 6',
-  'deflate 1',
-  'deflate 6',
-] as const;
+export const methodNames = ['zstd -20', 'zstd -5', 'lz', 'zstd 3', 'zstd 6', 'deflate 1', 'deflate 6'] as const;
 
 /** `adaptive` may lose so much to the better of the fixed choices: a move's own noise. */
 const ADAPTIVE_SLACK = 1.1;

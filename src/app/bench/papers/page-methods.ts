@@ -4,6 +4,7 @@
  */
 import { constants, deflateSync, inflateSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { compressionLevels, LZ } from '../../../core/compress/levels.ts';
+import type { CompressionLevel } from '../../../core/compress/levels.ts';
 import { findGuestMemory, GuestMemoryReader } from '../../../io/qemu/guest-memory.ts';
 import { caseOf } from '../cases.ts';
 import { BenchError } from '../errors.ts';
@@ -25,10 +26,11 @@ const PIECE_BYTES = PIECE_PAGES * PAGE_BYTES;
 const PIECES_MAX = 64;
 /** Packed and unpacked before the clock runs: the first use of a method is slower. */
 const WARM_PIECES = 8;
+/** With the speed of LZ4. Node.js cannot ask for -1: that is its mark for "not set". */
+const LIGHTER_LEVELS = [-20, -5] as const;
 const zeroPage = new Uint8Array(PAGE_BYTES);
 
-function zstdMethod(name: string, index: number): Method {
-  const { zstd } = compressionLevels[index]!;
+function zstdMethod(name: string, zstd: CompressionLevel['zstd']): Method {
   const params: Record<number, number> = { [constants.ZSTD_c_compressionLevel]: zstd?.level ?? 1 };
   if (zstd?.minMatch !== undefined) params[constants.ZSTD_c_minMatch] = zstd.minMatch;
   if (zstd?.hashLog !== undefined) params[constants.ZSTD_c_hashLog] = zstd.hashLog;
@@ -40,10 +42,11 @@ function deflateMethod(level: number): Method {
   return { name, pack: (piece) => deflateSync(piece, { level }), unpack: (packed) => inflateSync(packed) };
 }
 
-/** Those among which `adaptive` chooses, the one of `lz` among them; and LZ77 with Huffman's code as zlib has it. */
+/** Those among which `adaptive` chooses, the one of `lz` among them; lighter ones; and LZ77 with Huffman's code as zlib has it. */
 export const methods: readonly Method[] = [
+  ...LIGHTER_LEVELS.map((level) => zstdMethod(`zstd ${level}`, { level })),
   ...compressionLevels.flatMap(({ zstd }, index) =>
-    zstd === null ? [] : [zstdMethod(index === LZ ? 'lz' : `zstd ${zstd.level}`, index)],
+    zstd === null ? [] : [zstdMethod(index === LZ ? 'lz' : `zstd ${zstd.level}`, zstd)],
   ),
   deflateMethod(1),
   deflateMethod(6),
