@@ -92,7 +92,7 @@ const GAIN = 0.985;
 /**
  * To a lighter level, where a thread does not have a processor at once: more, and so long that by now as much time would have been saved
  * beyond that. How a thread gets its turns makes a span look cheap or dear by chance; and a short migration is over before its bytes pay.
- * The second one where the link would be busy all the time: there moves at 1 Gbit/s gained next to nothing of what spans had promised.
+ * The second one where the link would be busy all the time, or nobody knows it: there moves at 1 Gbit/s gained next to nothing of what spans had promised.
  */
 const GAIN_LIGHTER = 0.95;
 const GAIN_LIGHTER_LINK = 0.7;
@@ -225,13 +225,14 @@ export class CompressionControl {
   }
 
   /** `promised`: the time at `best`, as a share of that at the level in force, which it takes the place of if that is enough. */
-  #isWorth({ best, promised, linkShare }: Promised, { hostIdle, spanMs }: LaneSpan): boolean {
+  #isWorth({ best, promised, linkShare }: Promised, { hostIdle, spanMs, linkMsPerByte }: LaneSpan): boolean {
     const isBack = best === this.#levelBefore;
     const backGain = isBack ? Math.min(BACK_GAIN_MAX, BACK_GAIN * this.#returns) : 0;
     if (hostIdle >= FREE_ABOVE || best > this.#level) {
       if (promised > GAIN - backGain) return false;
     } else {
-      const lighterGain = GAIN_LIGHTER + linkShare * (GAIN_LIGHTER_LINK - GAIN_LIGHTER);
+      const share = linkMsPerByte === null ? 1 : linkShare;
+      const lighterGain = GAIN_LIGHTER + share * (GAIN_LIGHTER_LINK - GAIN_LIGHTER);
       this.#evidenceMs = Math.max(0, this.#evidenceMs + (lighterGain - backGain - promised) * spanMs);
       if (this.#evidenceMs < EVIDENCE_MS) return false;
     }
