@@ -112,7 +112,7 @@ test('with what an earlier migration found out the level is right from the secon
     [1.25e5, 1.8],
     [1.25e6, 1.8],
   ] as const) {
-    const lane = laneOf(bytesPerMs, { crowd });
+    const lane = laneOf(bytesPerMs, { crowd, isLinkKnown: crowd > 1 });
     const first = new CompressionControl(null);
     run(first, lane, 60);
     const { batchMs: times, levels } = run(new CompressionControl(null, first.link), lane, 30);
@@ -142,7 +142,7 @@ test('a slow destination is no reason to compress harder', () => {
 });
 
 test('on a crowded host waiting for a processor is not taken for waiting for the link', () => {
-  const { levels } = run(new CompressionControl(null), laneOf(1.25e6, { crowd: 1.8 }), 40);
+  const { levels } = run(new CompressionControl(null), laneOf(1.25e6, { crowd: 1.8 }), 80);
   assert.equal(levels.at(-1), 0, levels.join(''));
 });
 

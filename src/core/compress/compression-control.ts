@@ -90,12 +90,15 @@ const KNOWN_MS_MAX = 16_000;
 /** A change must promise this much. */
 const GAIN = 0.985;
 /**
- * To a lighter level, where a thread does not have a processor at once: more, and so long that by now as much time would have been saved
- * beyond that. How a thread gets its turns makes a span look cheap or dear by chance; and a short migration is over before its bytes pay.
- * The second one where the link would be busy all the time, or nobody knows it: there moves at 1 Gbit/s gained next to nothing of what spans had promised.
+ * Where a thread does not have a processor at once, a lighter level must promise this much; the second one where the link would be busy all the
+ * time, or nobody knows it: there moves at 1 Gbit/s gained next to nothing of what spans had promised.
  */
 const GAIN_LIGHTER = 0.95;
 const GAIN_LIGHTER_LINK = 0.7;
+/**
+ * And what the change would have saved by now beyond that must come to so much: how a thread gets its turns makes a span look cheap or
+ * dear by chance, and a short migration is over before its bytes pay.
+ */
 const EVIDENCE_MS = 100;
 /** Going back to the level left last must promise so much more, and as much again each further time: what is said of a level not in force is an estimate. */
 const BACK_GAIN = 0.04;
@@ -112,9 +115,6 @@ const CROWD_MAX = 4;
 /** Below this share of the span's bytes, compression decides nothing. */
 const SHARE_MIN = 0.05;
 
-/** What a level would be: its time as a share of that of the level in force, and the share of its time in which the link is busy. */
-type Promised = { readonly best: number; readonly promised: number; readonly linkShare: number };
-
 export class CompressionControl {
   readonly #capBytesPerMs: number | null;
   readonly #costs = compressionLevels.map(({ cost }) => cost);
@@ -125,7 +125,7 @@ export class CompressionControl {
   #levelBefore = LZ;
   /** How often in a row it went back to the level that it had just left. */
   #returns = 0;
-  /** What lighter levels would have saved by now beyond what they must; spans that speak against them take from it. */
+  /** What a change to storing, or back, would have saved by now. */
   #evidenceMs = 0;
   #trialBatches = 0;
   /** Of level LZ and the content of late: milliseconds per byte, share of the bytes saved. */
@@ -136,6 +136,7 @@ export class CompressionControl {
   #linkMsPerByte: number | null = null;
   #isMeasured = false;
   /** Null before the first span: whoever made the measurement had another clock. */
+  #startMs: number | null = null;
   #knownUntilMs: number | null = null;
   #knownMs = KNOWN_MS;
   /** Raw bytes per millisecond before the change to the level in force; null unless that was to a lighter one. */
@@ -202,7 +203,7 @@ export class CompressionControl {
     const otherBytes = Math.max(0, span.wireBytes - packed);
     const costWeight = COST_WEIGHT + CROWDED_COST * Math.max(0, 1 - span.hostIdle / CROWDED_BELOW);
     const linkMsPerByte = this.#linkEstimate(span);
-    const timesOf = (level: number): { readonly weighedMs: number; readonly linkShare: number } => {
+    const timeOf = (level: number): number => {
       const costMs = crowd * raw * this.#costPerByte! * this.#costs[level]! * (this.#tried[level] === true ? 1 : HOPE);
       const saving = Math.min(0.999, this.#saving * this.#savings[level]!);
       const wireBytes = raw * (1 - saving);
@@ -211,30 +212,27 @@ export class CompressionControl {
       const unpackMs = crowd * raw * this.#costPerByte! * UNPACK_COST * (unpacks(level) - unpacks(this.#level));
       const destinationMs = Math.max(0, span.destinationBusyMs + moreMs + unpackMs);
       const slowestMs = Math.max(otherMs + costMs + moreMs, linkMs, destinationMs);
-      const weighedMs = weighed(slowestMs, linkMs, 1 - saving) + costWeight * costMs;
-      return { weighedMs, linkShare: linkMs / slowestMs };
+      const handicap = level < LZ ? handicapOf(span, linkMs / slowestMs) : 1;
+      return handicap * weighed(slowestMs, linkMs, 1 - saving) + costWeight * costMs;
     };
-    const times = this.#costs.map((_, level) => timesOf(level));
     let best = 0;
-    for (const [level, { weighedMs }] of times.entries()) if (weighedMs < times[best]!.weighedMs) best = level;
-    const promised = times[best]!.weighedMs / times[this.#level]!.weighedMs;
-    if (!this.#isWorth({ best, promised, linkShare: times[best]!.linkShare }, span)) return;
+    for (let level = 1; level < this.#costs.length; level++) if (timeOf(level) < timeOf(best)) best = level;
+    if (!this.#isWorth(best, timeOf(best) / timeOf(this.#level), span)) return;
     this.#rateBefore = best < this.#level ? raw / span.spanMs : null;
     this.#level = best;
     this.#trialBatches = TRIAL_BATCHES;
   }
 
   /** `promised`: the time at `best`, as a share of that at the level in force, which it takes the place of if that is enough. */
-  #isWorth({ best, promised, linkShare }: Promised, { hostIdle, spanMs, linkMsPerByte }: LaneSpan): boolean {
+  #isWorth(best: number, promised: number, { nowMs, spanMs, hostIdle, linkMsPerByte }: LaneSpan): boolean {
     const isBack = best === this.#levelBefore;
     const backGain = isBack ? Math.min(BACK_GAIN_MAX, BACK_GAIN * this.#returns) : 0;
-    if (hostIdle >= FREE_ABOVE || best > this.#level) {
+    if (hostIdle >= FREE_ABOVE || Math.min(best, this.#level) >= LZ) {
       if (promised > GAIN - backGain) return false;
     } else {
-      const share = linkMsPerByte === null ? 1 : linkShare;
-      const lighterGain = GAIN_LIGHTER + share * (GAIN_LIGHTER_LINK - GAIN_LIGHTER);
-      this.#evidenceMs = Math.max(0, this.#evidenceMs + (lighterGain - backGain - promised) * spanMs);
-      if (this.#evidenceMs < EVIDENCE_MS) return false;
+      const isTooEarly = best < this.#level && linkMsPerByte === null && nowMs < this.#startMs! + TRIAL_AFTER_MS;
+      this.#evidenceMs = isTooEarly ? 0 : Math.max(0, this.#evidenceMs + (1 - backGain - promised) * spanMs);
+      if (best === this.#level || this.#evidenceMs < EVIDENCE_MS) return false;
     }
     this.#evidenceMs = 0;
     this.#returns = isBack ? this.#returns + 1 : 0;
@@ -251,6 +249,7 @@ export class CompressionControl {
       this.#knownUntilMs = nowMs + KNOWN_MS;
       return;
     }
+    this.#startMs ??= nowMs;
     this.#knownUntilMs ??= nowMs + (this.#isMeasured ? KNOWN_MS_MAX : TRIAL_AFTER_MS);
     if (ackedBytes === 0 || spanMs <= 0) return;
     const seen = spanMs / ackedBytes;
@@ -281,6 +280,13 @@ export class CompressionControl {
     const estimate = nowMs < (this.#knownUntilMs ?? 0) ? seen : seen * slack;
     return this.#capBytesPerMs === null ? estimate : Math.max(estimate, 1 / this.#capBytesPerMs);
   }
+}
+
+/** What the time of a lighter level counts for: 1 and more. */
+function handicapOf({ hostIdle, linkMsPerByte }: LaneSpan, linkShare: number): number {
+  if (hostIdle >= FREE_ABOVE) return 1;
+  const share = linkMsPerByte === null ? 1 : linkShare;
+  return 1 / (GAIN_LIGHTER + share * (GAIN_LIGHTER_LINK - GAIN_LIGHTER));
 }
 
 function unpacks(level: number): number {
