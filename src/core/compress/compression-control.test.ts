@@ -223,7 +223,7 @@ test('over random lanes it comes within 3 % of the fastest level on average, wit
     linkExponent: fc.double({ min: 3.5, max: 6.5, noNaN: true }),
     destinationMs: fc.double({ min: 0.3, max: 4, noNaN: true }),
     wireShare: fc.double({ min: 0.15, max: 0.45, noNaN: true }),
-    unpackShare: fc.double({ min: 0.3, max: 0.7, noNaN: true }),
+    unpackShare: fc.double({ min: 0.4, max: 0.6, noNaN: true }),
     noise: fc.array(noise, { minLength: compressionLevels.length, maxLength: compressionLevels.length }),
   });
   fc.assert(

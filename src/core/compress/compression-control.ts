@@ -91,10 +91,12 @@ const KNOWN_MS_MAX = 16_000;
 const GAIN = 0.985;
 /**
  * Where a thread does not have a processor at once, a lighter level must promise this much; the second one where the link would be busy all the
- * time, or nobody knows it: there moves at 1 Gbit/s gained next to nothing of what spans had promised.
+ * time: there moves at 1 Gbit/s gained next to nothing of what spans had promised.
  */
 const GAIN_LIGHTER = 0.95;
-const GAIN_LIGHTER_LINK = 0.7;
+const GAIN_LIGHTER_LINK = 0.45;
+/** Of a link that nobody knows. */
+const UNKNOWN_SHARE = 0.5;
 /**
  * And what the change would have saved by now beyond that must come to so much: how a thread gets its turns makes a span look cheap or
  * dear by chance, and a short migration is over before its bytes pay.
@@ -285,7 +287,7 @@ export class CompressionControl {
 /** What the time of a lighter level counts for: 1 and more. */
 function handicapOf({ hostIdle, linkMsPerByte }: LaneSpan, linkShare: number): number {
   if (hostIdle >= FREE_ABOVE) return 1;
-  const share = linkMsPerByte === null ? 1 : linkShare;
+  const share = linkMsPerByte === null ? UNKNOWN_SHARE : linkShare;
   return 1 / (GAIN_LIGHTER + share * (GAIN_LIGHTER_LINK - GAIN_LIGHTER));
 }
 
