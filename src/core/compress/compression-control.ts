@@ -98,8 +98,8 @@ const GAIN_LIGHTER_LINK = 0.45;
 /** Of a link that nobody knows. */
 const UNKNOWN_SHARE = 0.5;
 /**
- * And what the change would have saved by now beyond that must come to so much: how a thread gets its turns makes a span look cheap or
- * dear by chance, and a short migration is over before its bytes pay.
+ * And what the change would have saved by now beyond that must come to so much, to less on a link that is not half used: how a thread gets
+ * its turns makes a span look cheap or dear by chance, and a short migration is over before its bytes pay.
  */
 const EVIDENCE_MS = 100;
 /** Going back to the level left last must promise so much more, and as much again each further time: what is said of a level not in force is an estimate. */
@@ -116,6 +116,9 @@ const HOPE = 0.9;
 const CROWD_MAX = 4;
 /** Below this share of the span's bytes, compression decides nothing. */
 const SHARE_MIN = 0.05;
+
+/** At a level: the time, weighed, and the share of it in which the link is busy. */
+type LevelTime = { readonly ms: number; readonly linkShare: number };
 
 export class CompressionControl {
   readonly #capBytesPerMs: number | null;
@@ -205,7 +208,7 @@ export class CompressionControl {
     const otherBytes = Math.max(0, span.wireBytes - packed);
     const costWeight = COST_WEIGHT + CROWDED_COST * Math.max(0, 1 - span.hostIdle / CROWDED_BELOW);
     const linkMsPerByte = this.#linkEstimate(span);
-    const timeOf = (level: number): number => {
+    const times = this.#costs.map((_, level): LevelTime => {
       const costMs = crowd * raw * this.#costPerByte! * this.#costs[level]! * (this.#tried[level] === true ? 1 : HOPE);
       const saving = Math.min(0.999, this.#saving * this.#savings[level]!);
       const wireBytes = raw * (1 - saving);
@@ -214,32 +217,36 @@ export class CompressionControl {
       const unpackMs = crowd * raw * this.#costPerByte! * UNPACK_COST * (unpacks(level) - unpacks(this.#level));
       const destinationMs = Math.max(0, span.destinationBusyMs + moreMs + unpackMs);
       const slowestMs = Math.max(otherMs + costMs + moreMs, linkMs, destinationMs);
-      const handicap = level < LZ ? handicapOf(span, linkMs / slowestMs) : 1;
-      return handicap * weighed(slowestMs, linkMs, 1 - saving) + costWeight * costMs;
-    };
-    let best = 0;
-    for (let level = 1; level < this.#costs.length; level++) if (timeOf(level) < timeOf(best)) best = level;
-    if (!this.#isWorth(best, timeOf(best) / timeOf(this.#level), span)) return;
-    this.#rateBefore = best < this.#level ? raw / span.spanMs : null;
-    this.#level = best;
+      const linkShare = span.linkMsPerByte === null ? UNKNOWN_SHARE : linkMs / slowestMs;
+      const isDoubtful = level < LZ && span.hostIdle < FREE_ABOVE;
+      const handicap = isDoubtful ? GAIN_LIGHTER + linkShare * (GAIN_LIGHTER_LINK - GAIN_LIGHTER) : 1;
+      return { ms: weighed(slowestMs, linkMs, 1 - saving) / handicap + costWeight * costMs, linkShare };
+    });
+    const next = this.#nextLevel(times, span);
+    if (next === this.#level) return;
+    this.#returns = next === this.#levelBefore ? this.#returns + 1 : 0;
+    this.#rateBefore = next < this.#level ? raw / span.spanMs : null;
+    this.#levelBefore = this.#level;
+    this.#level = next;
+    this.#evidenceMs = 0;
     this.#trialBatches = TRIAL_BATCHES;
   }
 
-  /** `promised`: the time at `best`, as a share of that at the level in force, which it takes the place of if that is enough. */
-  #isWorth(best: number, promised: number, { nowMs, spanMs, hostIdle, linkMsPerByte }: LaneSpan): boolean {
-    const isBack = best === this.#levelBefore;
-    const backGain = isBack ? Math.min(BACK_GAIN_MAX, BACK_GAIN * this.#returns) : 0;
-    if (hostIdle >= FREE_ABOVE || Math.min(best, this.#level) >= LZ) {
-      if (promised > GAIN - backGain) return false;
-    } else {
-      const isTooEarly = best < this.#level && linkMsPerByte === null && nowMs < this.#startMs! + TRIAL_AFTER_MS;
-      this.#evidenceMs = isTooEarly ? 0 : Math.max(0, this.#evidenceMs + (1 - backGain - promised) * spanMs);
-      if (best === this.#level || this.#evidenceMs < EVIDENCE_MS) return false;
-    }
-    this.#evidenceMs = 0;
-    this.#returns = isBack ? this.#returns + 1 : 0;
-    this.#levelBefore = this.#level;
-    return true;
+  #nextLevel(times: readonly LevelTime[], { nowMs, spanMs, hostIdle, linkMsPerByte }: LaneSpan): number {
+    const level = this.#level;
+    const promised = (next: number): number => {
+      const isBack = next === this.#levelBefore;
+      return times[next]!.ms / times[level]!.ms + (isBack ? Math.min(BACK_GAIN_MAX, BACK_GAIN * this.#returns) : 0);
+    };
+    let best = 0;
+    for (const [each, { ms }] of times.entries()) if (ms < times[best]!.ms) best = each;
+    if (hostIdle >= FREE_ABOVE || Math.max(best, level) > LZ) return promised(best) <= GAIN ? best : level;
+    // To store or to pack.
+    const other = level === STORE ? LZ : STORE;
+    const isTooEarly = other === STORE && linkMsPerByte === null && nowMs < this.#startMs! + TRIAL_AFTER_MS;
+    this.#evidenceMs = isTooEarly ? 0 : Math.max(0, this.#evidenceMs + (1 - promised(other)) * spanMs);
+    const neededMs = EVIDENCE_MS * Math.min(1, 2 * times[STORE]!.linkShare);
+    return this.#evidenceMs >= neededMs && this.#evidenceMs > 0 ? other : level;
   }
 
   #learnLink(span: LaneSpan, rawBytes: number): void {
@@ -282,13 +289,6 @@ export class CompressionControl {
     const estimate = nowMs < (this.#knownUntilMs ?? 0) ? seen : seen * slack;
     return this.#capBytesPerMs === null ? estimate : Math.max(estimate, 1 / this.#capBytesPerMs);
   }
-}
-
-/** What the time of a lighter level counts for: 1 and more. */
-function handicapOf({ hostIdle, linkMsPerByte }: LaneSpan, linkShare: number): number {
-  if (hostIdle >= FREE_ABOVE) return 1;
-  const share = linkMsPerByte === null ? UNKNOWN_SHARE : linkShare;
-  return 1 / (GAIN_LIGHTER + share * (GAIN_LIGHTER_LINK - GAIN_LIGHTER));
 }
 
 function unpacks(level: number): number {
