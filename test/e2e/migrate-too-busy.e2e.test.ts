@@ -48,6 +48,9 @@ test('the maximum of rounds ends the pre-copy', async (t) => {
   t.diagnostic(`${report.reason} after ${report.totalMs.toFixed(0)} ms, downtime ${report.downtimeMs?.toFixed(0)} ms`);
   assert.equal(report.reason, 'maximum rounds');
   assert.ok(report.rounds.length <= 3, `${report.rounds.length} rounds`);
+  // However long threads wait for a processor: that is not in it.
+  const [, mbitPerS] = /"by":"kernel","mbitPerS":(\d+)/.exec(lab.agentLog('a')) ?? [];
+  assert.ok(Number(mbitPerS) > 80 && Number(mbitPerS) < 130, `the kernel saw ${mbitPerS} Mbit/s on a link of 100`);
   await guest.moreWriterLines(20);
   guest.assertSound();
 });

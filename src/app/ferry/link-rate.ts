@@ -44,13 +44,16 @@ export async function connectMeasured(
   const msPerByte = await probeLink(connection, { timeoutMs: PROBE_TIMEOUT_MS, signal });
   if (msPerByte === null) return connection;
   memory.write({ msPerByte, isMeasured: true }, Date.now());
-  logRate(log, request.id, connection.peerName, msPerByte);
+  logRate(log, { migration: request.id, peer: connection.peerName, by: 'probe' }, msPerByte);
   return connection;
 }
 
-function logRate(log: Logger, migration: string, peer: string, msPerByte: number): void {
+/** Whose link, and who says so. */
+type Measured = { readonly migration: string; readonly peer: string; readonly by: 'probe' | 'kernel' };
+
+function logRate(log: Logger, { migration, peer, by }: Measured, msPerByte: number): void {
   const mbitPerS = Math.round(8 / msPerByte / 1000);
-  log.info('migration.link', `The link to host "${peer}" takes about ${mbitPerS} Mbit/s`, { migration, mbitPerS });
+  log.info('migration.link', `The link to host "${peer}" takes about ${mbitPerS} Mbit/s`, { migration, by, mbitPerS });
 }
 
 /** Of a migration: the ports of its lanes, and where to note what is found. */
@@ -90,7 +93,7 @@ export async function watchLink(
     if (samples.length < SAMPLES_MIN) continue;
     const msPerByte = 1 / median(samples);
     lanes.writeDelivered(msPerByte, Date.now());
-    if (!isLogged) logRate(log, migration, peer, msPerByte / ports.length);
+    if (!isLogged) logRate(log, { migration, peer, by: 'kernel' }, msPerByte / ports.length);
     isLogged = isKnown = true;
   }
 }
