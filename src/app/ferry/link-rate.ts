@@ -15,11 +15,12 @@ import type { SourceSessionParts } from './source-session-parts.ts';
 /** A link that has not taken a few hundred KiB by then is slow, which the lanes find out as well. */
 const PROBE_TIMEOUT_MS = 500;
 /**
- * Until so many measurements are there the kernel is asked often, as a short migration has use for them; asking takes 4 ms of a processor.
+ * Until a migration has so many measurements the kernel is asked often: a short one has use for them, and a link may no longer be what it was
+ * in the migration before. Asking takes 4 ms of a processor.
  * One in seven is of a burst and several times too high: of few of them the median would be as well.
  */
 const SAMPLES_MIN = 7;
-const OFTEN_MS = 100;
+const OFTEN_MS = 150;
 const SELDOM_MS = 1_000;
 /** The newest ones count. */
 const SAMPLES_MAX = 15;
@@ -78,8 +79,7 @@ export async function watchLink(
   const lanes = new LinkMemory(memory, ports.length);
   const sentBefore = new Map<string, number>();
   const samples: number[] = [];
-  let isKnown = lanes.delivered(Date.now()) !== null;
-  for (let isLogged = isKnown; ;) {
+  for (let isKnown = false; ;) {
     await sleep(isKnown ? SELDOM_MS : OFTEN_MS, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;
     for (const port of new Set(ports)) {
@@ -93,8 +93,8 @@ export async function watchLink(
     if (samples.length < SAMPLES_MIN) continue;
     const msPerByte = 1 / median(samples);
     lanes.writeDelivered(msPerByte, Date.now());
-    if (!isLogged) logRate(log, { migration, peer, by: 'kernel' }, msPerByte / ports.length);
-    isLogged = isKnown = true;
+    if (!isKnown) logRate(log, { migration, peer, by: 'kernel' }, msPerByte / ports.length);
+    isKnown = true;
   }
 }
 

@@ -11,9 +11,9 @@
  * longer everything takes on a busy host is measured apart.
  *
  * Costs and sizes of levels not in force are estimated from those of the level in force. The rate of the link is what the kernel
- * says; where it says nothing, it is known only when the lane waited for it. When it did not, the link is taken to be faster than what was seen, so that a lighter
- * level is tried; if that finds the link's end, the rate counts as known for a while, longer each time. A trial costs a short
- * migration more than it can gain, so the first one comes after a few seconds.
+ * says. Where it says nothing, the rate is known only when the lane waited for the link. When it did not, the link is taken to be faster
+ * than what was seen, so that a lighter level is tried; if that finds the link's end, the rate counts as known for a while, longer each
+ * time. A trial costs a short migration more than it can gain, so the first one comes after a few seconds.
  *
  * Not compressing harder when the destination is what is slow, and waiting for a bandwidth limit like for a link, follow from
  * the same formula.
