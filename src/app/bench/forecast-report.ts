@@ -19,14 +19,18 @@ const words: Readonly<Record<PredictedFigure, FigureWords>> = {
   wireBytes: { name: 'bytes on the wire', unit: 'MiB', scale: MIB, format: formatBytes },
 };
 
-export const accuracyHeader = ['figure', 'median error', 'without history', 'bar', 'within its range', 'bar'];
+export const accuracyHeader = [
+  ...['figure', 'median error', 'without history', 'bar'],
+  ...['of single moves', 'within its range', 'bar'],
+];
 
 export function accuracyRows({ accuracy }: Forecasts): string[][] {
-  return accuracy.map(({ figure, medianError, medianErrorUncorrected, insideShare }) => [
+  return accuracy.map(({ figure, medianError, medianErrorOfMoves, medianErrorUncorrected, insideShare }) => [
     words[figure].name,
     percent(medianError),
     percent(medianErrorUncorrected),
     verdict(medianError <= errorBars[figure], `at most ${percent(errorBars[figure])}`),
+    percent(medianErrorOfMoves),
     percent(insideShare),
     verdict(insideShare >= INSIDE_BAR, `at least ${percent(INSIDE_BAR)}`),
   ]);
@@ -75,8 +79,8 @@ export function scatterCharts({ moves, accuracy }: Forecasts): ScatterOptions[] 
   });
 }
 
-function noteOf({ medianError, insideShare }: Omit<Accuracy, 'figure'>): string {
-  return `median error ${percent(medianError)}; ${percent(insideShare)} within the range (10th to 90th percentile, the lines); both axes logarithmic`;
+function noteOf({ medianError, medianErrorOfMoves, insideShare }: Omit<Accuracy, 'figure'>): string {
+  return `median error ${percent(medianError)} (cases), ${percent(medianErrorOfMoves)} (moves); ${percent(insideShare)} within the range (10th to 90th percentile, the lines); both axes logarithmic`;
 }
 
 function verdict(isMet: boolean, bar: string): string {

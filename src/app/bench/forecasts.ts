@@ -2,7 +2,8 @@
  * How good the predictions before the moves were. Pure.
  *
  * Compared is what a report says, not what the bench measures around it: that is what was predicted. The error of a move is
- * |measured / expected - 1|.
+ * |measured / expected - 1|, that of a case |median of measured / expected over its runs - 1|: moves of one case differ from run to
+ * run by what no prediction can know, and the more runs there are the less of that is left.
  */
 import { z } from 'zod';
 import { predictionSchema } from '../../core/api/schemas.ts';
@@ -22,8 +23,11 @@ const moveSchema = z.object({
 });
 const accuracySchema = z.object({
   figure: z.enum(predictedFigures),
+  /** Of cases: each link, guest and mode counts once. */
   medianError: z.number(),
-  /** The same without what earlier moves had taught. */
+  /** Of single moves, with all that the machine does to one of them. */
+  medianErrorOfMoves: z.number(),
+  /** As `medianError`, without what earlier moves had taught. */
   medianErrorUncorrected: z.number(),
   /** Of the moves, those whose value was within the range. */
   insideShare: z.number(),
@@ -49,17 +53,25 @@ export function forecastsOf(samples: readonly Sample[]): Forecasts | null {
 }
 
 function accuracyOf(moves: readonly ForecastMove[], figure: PredictedFigure): Accuracy {
-  const errors = moves.map((move) => Math.abs(move.measured[figure] / move.predicted[figure].expected - 1));
-  const uncorrected = moves.map(({ measured, predicted }) => {
-    const expected = predicted[figure].expected / (predicted.correction?.[figure] ?? 1);
-    return Math.abs(measured[figure] / expected - 1);
-  });
+  const ratioOf = ({ measured, predicted }: ForecastMove): number => measured[figure] / predicted[figure].expected;
+  const uncorrectedOf = (move: ForecastMove): number => ratioOf(move) * (move.predicted.correction?.[figure] ?? 1);
   return {
     figure,
-    medianError: median(errors) ?? 0,
-    medianErrorUncorrected: median(uncorrected) ?? 0,
+    medianError: medianErrorOf(ratiosOfCases(moves, ratioOf)),
+    medianErrorOfMoves: medianErrorOf(moves.map(ratioOf)),
+    medianErrorUncorrected: medianErrorOf(ratiosOfCases(moves, uncorrectedOf)),
     insideShare: moves.filter((move) => isInside(move, figure)).length / moves.length,
   };
+}
+
+function medianErrorOf(ratios: readonly number[]): number {
+  return median(ratios.map((ratio) => Math.abs(ratio - 1))) ?? 0;
+}
+
+/** Of each case the median over its runs. */
+function ratiosOfCases(moves: readonly ForecastMove[], ratioOf: (move: ForecastMove) => number): number[] {
+  const cases = Map.groupBy(moves, ({ link, case: name, mode }) => `${link} ${name} ${mode}`);
+  return [...cases.values()].map((runs) => median(runs.map(ratioOf)) ?? 1);
 }
 
 export function isInside({ measured, predicted }: ForecastMove, figure: PredictedFigure): boolean {

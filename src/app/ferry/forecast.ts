@@ -20,6 +20,7 @@ import { guestPace, lanePagesPerMs, laneRoom } from '../../core/predict/processo
 import type { LaneRoom } from '../../core/predict/processors.ts';
 import { recommend } from '../../core/predict/recommend.ts';
 import { fitWorkingSet } from '../../core/predict/working-set.ts';
+import { AGENT_READY_MS } from '../../core/strategy/limits.ts';
 import { hostLoad, watchThreads } from './host-load.ts';
 import type { LinkMemory } from '../../io/lanes/link-memory.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
@@ -33,6 +34,7 @@ import { tryPacking } from '../../io/lanes/packing-trial.ts';
 import type { PackingTrial, TrialConditions } from '../../io/lanes/packing-trial.ts';
 import type { FerryHost, MigrationRequest, ReservationRequest } from './ports.ts';
 import { askDestination, askLoad, dialDestination, reservationRequest } from './reservation.ts';
+import { cacheRuleOf } from './pruning-agent.ts';
 import { SourceVm, type SourceFacts } from './source-vm.ts';
 
 const PROBE_TIMEOUT_MS = 3_000;
@@ -45,16 +47,18 @@ const RTT_POLL_MS = 10;
 const ASSUMED_BYTES_PER_S = 125e6;
 const ASSUMED_ROUND_TRIP_MS = 1;
 /** Processor time of a page beside its packing: reading and sending it, and receiving, unpacking and placing it. As measured (docs/prediction.md). */
-const CARRIED = { msPerPage: 0.004, msPerByte: 3.4e-6 };
+const CARRIED = { msPerPage: 0.002, msPerByte: 3.4e-6 };
 const PLACED_MS_PER_PAGE = 0.015;
-/** Threads that work beside the lanes: QEMU's, the agent's own. */
-const OTHER_THREADS = { source: 1, destination: 0.5 };
+/** Threads that work beside the lanes: QEMU's, the agent's own. A guest that counts its own work kept 0.72 of it, as three quarters say. */
+const OTHER_THREADS = { source: 0.75, destination: 0.5 };
 /** What QEMU and the pump get through: with a processor for each, and where they share what there is with the lanes and the guest (docs/prediction.md). */
 const FEED_PAGES_PER_MS = { alone: 250, crowded: 80 };
 /** Until earlier migrations say what it takes. */
 const USUAL_TIMES = { beforeMs: 260, afterMs: 20 };
-/** Until the guest has said for the first time what it can do without: it looks at all of its memory. */
-const ASKING = { ms: 150, msPerMib: 0.4 };
+/** The threads of each migration are slow at first, as V8 compiles for each of them anew. */
+const COLD_MS = 300;
+/** Until the guest has said for the first time what it can do without: it looks at all of its memory, and lets its file cache go before. */
+const ASKING = { ms: 150, msPerMib: 0.4, msPerCachedMib: 2 };
 /** Of a guest's memory, what its kernel has reserved and not filled: needed, as it says, and zero. */
 const RESERVED_ZERO_SHARE = 0.027;
 /** The guest's stop, its device state, its start: between 37 and 140 ms were measured. Chosen among 55 to 80 by replayed moves (docs/prediction.md). */
@@ -119,7 +123,7 @@ export async function forecastMove(
     const times = usualTimes(moves, USUAL_TIMES);
     const path = {
       ...pathFacts({ look, trial, rooms }, there, facts, guest),
-      beforeMs: times.beforeMs + (use === null ? 0 : ASKING.ms + ASKING.msPerMib * (request.vm.spec.memory / MIB)),
+      beforeMs: times.beforeMs + COLD_MS + (use === null ? 0 : askingMs(use, request)),
       afterMs: times.afterMs,
     };
     const wanted = strategies ?? strategyNames.filter((name) => request.options.pull || !needsPull(name));
@@ -136,6 +140,12 @@ export async function forecastMove(
     source.close();
     await Promise.all([answers?.close(), connection?.close()]);
   }
+}
+
+/** Lanes do not wait for ever for a guest that drops its cache. */
+function askingMs({ cacheBytes }: MemoryUse, { vm, options }: MigrationRequest): number {
+  const dropMs = cacheRuleOf(options) === 'all' ? ASKING.msPerCachedMib * (cacheBytes / MIB) : 0;
+  return ASKING.ms + ASKING.msPerMib * (vm.spec.memory / MIB) + Math.min(AGENT_READY_MS, dropMs);
 }
 
 function conditionsOf({ options }: MigrationRequest, { bytesPerS }: Destination, { share }: LaneRoom): TrialConditions {
