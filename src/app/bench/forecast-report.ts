@@ -19,8 +19,17 @@ const words: Readonly<Record<PredictedFigure, FigureWords>> = {
   wireBytes: { name: 'bytes on the wire', unit: 'MiB', scale: MIB, format: formatBytes },
 };
 
+/** What the table and the charts below it show. */
+export function introduction({ moves }: Forecasts): string {
+  return (
+    `What was expected just before each of ${moves.length} moves, and what its report then said. In the first median error a case ` +
+    '(link, guest and mode) counts once, by the median of measured / expected over its runs. Lines in the charts are ranges, from ' +
+    'the 10th to the 90th percentile; both axes are logarithmic.'
+  );
+}
+
 export const accuracyHeader = [
-  ...['figure', 'median error', 'without history', 'bar'],
+  ...['figure', 'median error of cases', 'without history', 'bar'],
   ...['of single moves', 'within its range', 'bar'],
 ];
 
@@ -80,7 +89,7 @@ export function scatterCharts({ moves, accuracy }: Forecasts): ScatterOptions[] 
 }
 
 function noteOf({ medianError, medianErrorOfMoves, insideShare }: Omit<Accuracy, 'figure'>): string {
-  return `median error ${percent(medianError)} (cases), ${percent(medianErrorOfMoves)} (moves); ${percent(insideShare)} within the range (10th to 90th percentile, the lines); both axes logarithmic`;
+  return `median error of cases ${percent(medianError)}, of moves ${percent(medianErrorOfMoves)}; ${percent(insideShare)} within the range`;
 }
 
 function verdict(isMet: boolean, bar: string): string {

@@ -7,7 +7,14 @@ import { caseOf } from './cases.ts';
 import { barChart, lineChart, scatterChart } from './chart.ts';
 import { comparedFigures } from './comparisons.ts';
 import { escape, htmlPage } from './html-page.ts';
-import { accuracyHeader, accuracyRows, foretoldHeader, foretoldRows, scatterCharts } from './forecast-report.ts';
+import {
+  accuracyHeader,
+  accuracyRows,
+  foretoldHeader,
+  foretoldRows,
+  introduction,
+  scatterCharts,
+} from './forecast-report.ts';
 import { barCharts, scalingCharts } from './report-charts.ts';
 import { modeOf, referenceMode } from './modes.ts';
 import {
@@ -158,7 +165,7 @@ function forecastSection({ forecasts }: BenchResult): string {
 ${rows.map((row) => `<tr>${row.map((text) => `<td>${escape(text)}</td>`).join('')}</tr>`).join('\n')}\n</tbody></table></div>`;
   const charts = scatterCharts(forecasts).map((options) => `<figure>${scatterChart(options)}</figure>`);
   return `<section><h2>Predictions</h2>
-<p class="notes">What was expected just before each of ${forecasts.moves.length} moves, and what its report then said.</p>
+<p class="notes">${introduction(forecasts)}</p>
 ${table(accuracyHeader, accuracyRows(forecasts))}
 <div class="pair">${charts.join('\n')}</div>
 ${table(foretoldHeader, foretoldRows(forecasts))}

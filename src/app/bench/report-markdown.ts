@@ -2,7 +2,7 @@
 import { formatBytes, formatMs } from '../../core/model/units.ts';
 import type { LinkName } from '../lab/plan.ts';
 import type { Against, Comparison, Summary } from './comparisons.ts';
-import { accuracyHeader, accuracyRows, foretoldHeader, foretoldRows } from './forecast-report.ts';
+import { accuracyHeader, accuracyRows, foretoldHeader, foretoldRows, introduction } from './forecast-report.ts';
 import type { BenchResult, Measured, ResultCell } from './results.ts';
 import type { Figure } from './statistics.ts';
 
@@ -112,7 +112,7 @@ function serverLines(cells: readonly ResultCell[]): string[] {
 function forecastLines({ forecasts }: BenchResult): string[] {
   if (forecasts === null) return [];
   return [
-    `What was expected just before each of ${forecasts.moves.length} moves, and what its report then said:`,
+    introduction(forecasts),
     '',
     ...markdownTable(accuracyHeader, accuracyRows(forecasts)),
     '',
