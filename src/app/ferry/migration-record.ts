@@ -48,7 +48,7 @@ const noPages: PageCounts = {
 };
 
 export class MigrationRecord {
-  readonly clock = new StageClock();
+  readonly clock: StageClock;
   readonly #subject: RecordSubject;
   readonly #startedAt = new Date().toISOString();
   #progress: PumpProgress | null = null;
@@ -66,7 +66,9 @@ export class MigrationRecord {
   #end: RecordEnd | null = null;
   readonly #countdown: Countdown;
 
-  constructor(subject: RecordSubject) {
+  /** `now`: a monotonic clock in milliseconds, for the stages. */
+  constructor(subject: RecordSubject, now: () => number = () => performance.now()) {
+    this.clock = new StageClock(now);
     this.#subject = subject;
     this.#countdown = new Countdown(subject.predicted?.totalMs ?? null);
   }
@@ -222,7 +224,8 @@ export class MigrationRecord {
       options: reportedOptions(options),
       ...end,
       reason: end.outcome === 'completed' ? (this.#totals?.switchover?.reason ?? end.reason) : end.reason,
-      totalMs: Object.values(stagesMs).reduce((sum, ms) => sum + ms, 0),
+      // Not the sum of the stages, which rounds differently: time that is shown never goes back, not even by 2^-40 ms.
+      totalMs: this.clock.elapsedMs,
       downtimeMs: end.outcome === 'completed' ? this.#downtimeMs : null,
       stagesMs,
       rounds: [...fitRounds(this.#totals?.rounds ?? [], stagesMs.preCopy), ...this.#pullRound()],
