@@ -24,7 +24,7 @@ import { AGENT_READY_MS } from '../../core/strategy/limits.ts';
 import { hostLoad, watchThreads } from './host-load.ts';
 import type { LinkMemory } from '../../io/lanes/link-memory.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
-import { probeLink } from '../../io/link/link-probe.ts';
+import { probeKnownLink } from '../../io/link/link-probe.ts';
 import { GuestAnswers } from './guest-answers.ts';
 import type { MemoryUse } from './guest-kernel.ts';
 import { memoryMap } from './guest-ram.ts';
@@ -182,7 +182,10 @@ async function askThere(
   signal: AbortSignal,
 ): Promise<Destination> {
   const problems = await askDestination(connection, request);
-  const msPerByte = await probeLink(connection, { timeoutMs: PROBE_TIMEOUT_MS, signal });
+  const msPerByte = await probeKnownLink(connection, link.delivered(Date.now()), {
+    timeoutMs: PROBE_TIMEOUT_MS,
+    signal,
+  });
   signal.throwIfAborted();
   if (msPerByte !== null) link.write({ msPerByte, isMeasured: true }, Date.now());
   for (let i = 0; i < RTT_POLLS && connection.rttMs === null; i++) await sleep(RTT_POLL_MS, undefined, { signal });

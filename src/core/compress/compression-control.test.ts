@@ -122,6 +122,21 @@ test('with what an earlier migration found out the level is right from the secon
   }
 });
 
+test('a link that is known to be faster than packing begins with storing, and with packing after all where it is not', () => {
+  const known = { msPerByte: 1 / 6e5, isMeasured: true };
+  assert.equal(new CompressionControl(null, known).level, STORE);
+  assert.equal(new CompressionControl(null, { ...known, isMeasured: false }).level, LZ);
+  assert.equal(new CompressionControl(null, { ...known, msPerByte: 1 / 1.25e5 }).level, LZ);
+  assert.equal(new CompressionControl(1.25e5, known).level, LZ, 'a bandwidth limit is a slower link');
+  for (const crowd of [1, 1.8]) {
+    const slower = run(new CompressionControl(null, known), laneOf(6e4, { crowd, isLinkKnown: true }), 10);
+    assert.ok(
+      slower.levels.slice(5).every((level) => level >= LZ),
+      `crowd ${crowd}: ${slower.levels.join(' ')}`,
+    );
+  }
+});
+
 test('a short migration tries nothing in vain', () => {
   for (const crowd of [1, 1.8]) {
     const { levels } = run(new CompressionControl(null), laneOf(1.25e5, { crowd }), 20);

@@ -22,7 +22,7 @@
  * works most of the time; or, where all processors are busy, for its turn, as the destination does. There only much waiting, or
  * waiting that a lighter level does not cure, was for the link.
  */
-import { compressionLevels, LZ, STORE } from './levels.ts';
+import { compressionLevels, LZ, LZ_MS_PER_BYTE, STORE } from './levels.ts';
 
 /** A span of a lane's life, of some 100 ms. Milliseconds; times in which there was nothing to send are left out. */
 export type LaneSpan = {
@@ -157,6 +157,10 @@ export class CompressionControl {
     if (link === null) return;
     this.#linkMsPerByte = link.msPerByte;
     this.#isMeasured = link.isMeasured;
+    if (!link.isMeasured || Math.max(link.msPerByte, 1 / (capBytesPerMs ?? Infinity)) > LZ_MS_PER_BYTE) return;
+    // It carries pages faster than a lane packs them. What packing would cost is the table's word until it is tried.
+    this.#level = STORE;
+    this.#costPerByte = LZ_MS_PER_BYTE;
   }
 
   /** Null before the first span. */
@@ -240,9 +244,11 @@ export class CompressionControl {
     };
     let best = 0;
     for (const [each, { ms }] of times.entries()) if (ms < times[best]!.ms) best = each;
-    if (hostIdle >= FREE_ABOVE || Math.max(best, level) > LZ) return promised(best) <= GAIN ? best : level;
+    const isStored = level === STORE;
+    if (hostIdle >= FREE_ABOVE || (!isStored && Math.max(best, level) > LZ))
+      return promised(best) <= GAIN ? best : level;
     // To store or to pack.
-    const other = level === STORE ? LZ : STORE;
+    const other = isStored ? LZ : STORE;
     const isTooEarly = other === STORE && linkMsPerByte === null && nowMs < this.#startMs! + TRIAL_AFTER_MS;
     this.#evidenceMs = isTooEarly ? 0 : Math.max(0, this.#evidenceMs + (1 - promised(other)) * spanMs);
     const neededMs = EVIDENCE_MS * Math.min(1, 2 * times[STORE]!.linkShare);

@@ -13,7 +13,7 @@ import { LOAD_FEATURE, PROTOCOL_VERSION } from '../../core/wire/control-messages
 import { dialControl, type DialOptions } from './dial.ts';
 import { LinkError } from './errors.ts';
 import type { TlsMaterial } from './identity.ts';
-import { PROBE_FEATURE, probeLink } from './link-probe.ts';
+import { PROBE_FEATURE, probeKnownLink, probeLink } from './link-probe.ts';
 import { createTlsServer, type TlsListener, type TlsServerOptions } from './listen.ts';
 import { createAuthority, hostFiles, issueHostCertificate } from './pki.ts';
 
@@ -533,6 +533,22 @@ test('a probe says how fast the link is, in any state of the conversation, and o
   const second = await dial(old.port);
   t.after(() => second.close());
   assert.equal(await probeLink(second, { timeoutMs: 5000 }), null);
+});
+
+test('a probe that finds much less than was known of the link is made again', async (t) => {
+  const { alpha } = await pair(t);
+  const ended = t.mock.method(alpha, 'renewRtt');
+  // Nothing known, a link faster than any, and one slower than any.
+  for (const [knownMsPerByte, probes] of [
+    [null, 1],
+    [1e-12, 2],
+    [1, 1],
+  ] as const) {
+    ended.mock.resetCalls();
+    const found = await probeKnownLink(alpha, knownMsPerByte, { timeoutMs: 5000 });
+    assert.ok(found !== null && found > 0 && found < 1, `${found} ms per byte`);
+    assert.equal(ended.mock.callCount(), probes, `known: ${knownMsPerByte} ms per byte`);
+  }
 });
 
 test('a probe that is not answered in time, or whose connection ends, tells nothing and throws nothing', async (t) => {
