@@ -16,11 +16,12 @@ import type { SourceSessionParts } from './source-session-parts.ts';
 const PROBE_TIMEOUT_MS = 500;
 /**
  * Until a migration has so many measurements the kernel is asked often: a short one has use for them, and a link may no longer be what it was
- * in the migration before, though it most often is. Asking takes 4 ms of a processor: every 150 ms, 3 % of a move on two crowded ones.
+ * in the migration before, though it most often is. Asking takes 4 ms of a processor.
  * One in seven is of a burst and several times too high: of few of them the median would be as well.
  */
 const SAMPLES_MIN = 7;
 const OFTEN_MS = 150;
+/** Of a link that is known from a migration before. */
 const KNOWN_MS = 300;
 const SELDOM_MS = 1_000;
 /** The newest ones count. */

@@ -137,6 +137,20 @@ test('a link that is known to be faster than packing begins with storing, and wi
   }
 });
 
+test('on a crowded host a lane leaves storing for lz, whatever a level that was never tried is hoped to cost', () => {
+  const known = { msPerByte: 1 / 6e5, isMeasured: true };
+  for (const link of [1.25e4, 3e4, 6e4]) {
+    // Harder levels are the best by far, and nearly free: what one span hopes for would be enough.
+    const lane = laneOf(link, { crowd: 1.8, isLinkKnown: true, saving: 0.9 });
+    const { levels } = run(new CompressionControl(null, known), lane, 20);
+    assert.equal(
+      levels.find((level) => level !== STORE),
+      LZ,
+      levels.join(' '),
+    );
+  }
+});
+
 test('a short migration tries nothing in vain', () => {
   for (const crowd of [1, 1.8]) {
     const { levels } = run(new CompressionControl(null), laneOf(1.25e5, { crowd }), 20);
