@@ -20,6 +20,7 @@ import type { MovableGuest, WatchTools } from '../src/app/lab/move-watch.ts';
 import { NativeGuest } from '../src/app/lab/native-migration.ts';
 import { bridgeName, planLab } from '../src/app/lab/plan.ts';
 import type { HostName, LinkName } from '../src/app/lab/plan.ts';
+import { ResidentMemory } from '../src/app/lab/resident-memory.ts';
 import { VmferryGuest } from '../src/app/lab/vmferry-migration.ts';
 import type { MigrationReport } from '../src/core/model/migration.ts';
 import { switchoverText } from '../src/core/model/switchover.ts';
@@ -157,7 +158,8 @@ async function vmferryMoves(tools: WatchTools): Promise<void> {
       options = assignments(word.split(','));
       const to: HostName = at === 'a' ? 'b' : 'a';
       const threads = await watchThreads();
-      const moved = await moveWatched(movable, to, tools);
+      await using memory = ResidentMemory.forGuest(spec.memory);
+      const moved = await moveWatched(movable, to, tools, memory);
       const threadText = threads();
       at = to;
       const { corruptedWords, longestGapMs } = await checkMoved(movable, pages, moved, tools);
@@ -209,7 +211,8 @@ async function nativeMove(word: string, tools: WatchTools): Promise<void> {
   try {
     const pages = await waitUntilReady(guest, tools);
     await waitForPass(guest, pages, tools);
-    const moved = await moveWatched(guest, 'b', tools);
+    await using memory = ResidentMemory.forGuest(spec.memory);
+    const moved = await moveWatched(guest, 'b', tools, memory);
     if (moved.outcome !== 'completed')
       return print(`${row(word, [])}${mib(moved.wireBytes)} MiB until: ${moved.reason}`);
     const { corruptedWords, longestGapMs } = await checkMoved(guest, pages, moved, tools);

@@ -11,6 +11,9 @@ export type VmSpecInput = z.input<typeof vmSpecSchema>;
 type DiskInput = NonNullable<VmSpecInput['disks']>[number];
 type NetworkInput = NonNullable<VmSpecInput['networks']>[number];
 
+/** Of a guest of which nothing else is said. */
+export const DEFAULT_MEMORY = '1G';
+
 export type GuestOptions = {
   readonly name: string;
   /**
@@ -114,7 +117,7 @@ export function guestSpec(options: GuestOptions): VmSpecInput {
   return {
     name: options.name,
     machine: options.machine ?? 'q35',
-    memory: options.memory ?? '1G',
+    memory: options.memory ?? DEFAULT_MEMORY,
     vcpus: options.vcpus ?? 1,
     accelerator: options.accelerator ?? 'auto',
     kernel: images.kernel,

@@ -6,7 +6,7 @@
  */
 import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { guestSpec, parseWorkLines, parseWriterLines } from '../../../guests/spec.ts';
+import { DEFAULT_MEMORY, guestSpec, parseWorkLines, parseWriterLines } from '../../../guests/spec.ts';
 import { parseSizeBytes } from '../../core/model/units.ts';
 import { vmSpecSchema } from '../../core/model/vm.ts';
 import type { VmSpec } from '../../core/model/vm.ts';
@@ -91,6 +91,11 @@ function emptyDisk(plan: LabPlan, name: string, size: string): string {
   writeFileSync(file, '');
   truncateSync(file, parseSizeBytes(size));
   return file;
+}
+
+/** Its memory. */
+export function memoryBytesOf({ memory = DEFAULT_MEMORY }: CaseGuest): number {
+  return parseSizeBytes(memory);
 }
 
 /** The address of the guest that is moved. */

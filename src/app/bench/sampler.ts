@@ -1,12 +1,13 @@
 /**
  * One move, watched from outside in the same way whatever makes it (docs/benchmarks.md):
  *
- *     start, boot ▸ workload settles ▸ limit (once per case and run) ▸ rate of work before
+ *     start, boot, free memory made resident ▸ workload settles ▸ limit (once per case and run) ▸ rate of work before
  *       ▸ [ move: wire bytes, heartbeats, processes ] ▸ rate of work after ▸ writer checks all its memory ▸ end
  *
  * Total time is from the request until the guest runs at the destination and its mover says that all of it is there. What a
  * mover does afterwards to end the source is in `elapsedMs`, the time between the brackets.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../core/base/errors.ts';
 import { switchoverText } from '../../core/model/switchover.ts';
 import { GuestAgentError } from '../../io/qemu/errors.ts';
@@ -15,10 +16,12 @@ import type { MoveFigures } from '../lab/comparison.ts';
 import { labStatus } from '../lab/lab.ts';
 import { checkMoved, moveWatched, waitForPass, waitUntilReady } from '../lab/move-watch.ts';
 import type { MovableGuest, Moved, Watched, WatchTools } from '../lab/move-watch.ts';
+import { ResidentMemory } from '../lab/resident-memory.ts';
 import { VmferryGuest } from '../lab/vmferry-migration.ts';
 import {
-  programFailures,
+  memoryBytesOf,
   movedAddress,
+  programFailures,
   socketsBeside,
   startMoved,
   startNeighbour,
@@ -40,7 +43,7 @@ import type { Step } from './schedule.ts';
 import { startServerClient } from './server-load.ts';
 import type { ServerClient } from './server-load.ts';
 import { SeriesWatch, withWork } from './series-watch.ts';
-import { workRates } from './work-curve.ts';
+import { RATE_WINDOW_MS, workRates } from './work-curve.ts';
 import type { SeenPoint, WorkPoint } from './work-curve.ts';
 
 export type SampleOptions = {
@@ -59,8 +62,11 @@ const SETTLE_LINES: Readonly<Record<WorkKind, number>> = { writer: 20, program: 
 const LINES_TIMEOUT_MS = 30_000;
 /** At least two lines, so that one is seen soon after it was written. */
 const ARRIVALS_MS: Readonly<Record<WorkKind, number>> = { writer: 600, program: 2500 };
-/** Which samples may stand side by side: those whose figures mean the same. 2: total times of QEMU's modes have its start at the destination. */
-const MEASUREMENT = 2;
+/**
+ * Which samples may stand side by side: those whose figures mean the same. 2: total times of QEMU's modes have its start at the
+ * destination; 3: free memory is resident, and the rate before does not have the measuring of the limit in it.
+ */
+const MEASUREMENT = 3;
 /** The rate after the move is that of at least so many lines. */
 const AFTER_LINES: Readonly<Record<WorkKind, number>> = { writer: 40, program: 4 };
 
@@ -69,6 +75,7 @@ export async function takeSample(step: Step, tools: WatchTools, options: SampleO
   const startedAt = new Date().toISOString();
   const beginMs = performance.now();
   const benchCase = caseOf(step.case);
+  await using memory = ResidentMemory.forGuest(memoryBytesOf(benchCase.guest));
   const neighbour =
     benchCase.neighbour === undefined ? null : await startNeighbour(benchCase.neighbour, tools, options.accelerator);
   try {
@@ -76,7 +83,7 @@ export async function takeSample(step: Step, tools: WatchTools, options: SampleO
     try {
       if (guest instanceof VmferryGuest) guest.wantsPlan = options.wantsForecast === true;
       const watch = new Watch(benchCase, guest, neighbour, tools);
-      const seen = await watch.run(options).finally(() => watch.close());
+      const seen = await watch.run(options, memory).finally(() => watch.close());
       return { ...step, ...seen, definition: definitionOf(step), startedAt, tookMs: performance.now() - beginMs };
     } finally {
       await guest.stop();
@@ -118,19 +125,21 @@ class Watch {
     this.#tools = tools;
   }
 
-  async run({ wantsLimit, wantsSeries }: SampleOptions): Promise<Seen> {
+  async run({ wantsLimit, wantsSeries }: SampleOptions, memory: ResidentMemory): Promise<Seen> {
     const { guest: own, neighbour: other, echo, server } = this.#case;
     const pages = await this.#settle();
+    await memory.ready(this.#tools.signal);
     const limit = wantsLimit ? await this.#limit() : { limitBytes: null, limitProblem: null };
     const { plan, signal } = this.#tools;
     if (echo !== undefined) this.#echo = await EchoClient.start(plan.hosts[1], movedAddress(plan), echo);
     if (server !== undefined) this.#server = await startServerClient(plan.hosts[0], movedAddress(plan), server);
     const series = wantsSeries === true ? await this.#beginSeries() : null;
-    // What the limit takes is not the machine's own noise.
+    // What the limit takes is neither the machine's own noise nor the guest's own pace.
     await this.#tools.heartbeats.take();
+    if (wantsLimit && this.#case.works) await sleep(RATE_WINDOW_MS, undefined, { signal });
     const [before, beside] = await Promise.all([this.#lines(this.#guest, own), this.#lines(this.#neighbour, other)]);
     await this.#server?.take();
-    const moved = await moveWatched(this.#timedGuest(), 'b', this.#tools).catch((error: unknown) => {
+    const moved = await moveWatched(this.#timedGuest(), 'b', this.#tools, memory).catch((error: unknown) => {
       series?.drop();
       throw error;
     });

@@ -32,7 +32,7 @@ export type WorkRates = {
 };
 
 /** The rate before is that of so long a time. */
-const WINDOW_MS = 5000;
+export const RATE_WINDOW_MS = 5000;
 
 /** Host time minus guest time: the smallest that was seen, because a line can only be seen late. Null of no lines. */
 export function clockOffsetMs(seen: readonly SeenPoint[]): number | null {
@@ -44,7 +44,7 @@ export function workRates({ before, beforeSeen, after, afterSeen, startMs, endMs
   const last = before.at(-1);
   const offset = clockOffsetMs(beforeSeen);
   if (last === undefined || offset === null) return null;
-  const rateBefore = ratePerMs(before.filter(({ guestMs }) => guestMs >= last.guestMs - WINDOW_MS));
+  const rateBefore = ratePerMs(before.filter(({ guestMs }) => guestMs >= last.guestMs - RATE_WINDOW_MS));
   if (rateBefore === null) return null;
   const atStart = last.work + rateBefore * (startMs - (last.guestMs + offset));
   const offsetAfter = clockOffsetMs(afterSeen);

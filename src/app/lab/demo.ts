@@ -21,6 +21,7 @@ import type { Terminal } from './narrator.ts';
 import { NativeGuest } from './native-migration.ts';
 import { bridgeName, linkBitsPerS, planLab } from './plan.ts';
 import type { HostName, LabPlan, LinkName } from './plan.ts';
+import { ResidentMemory } from './resident-memory.ts';
 import { VmferryGuest } from './vmferry-migration.ts';
 
 /** The spec of the demo's guest for a place in the lab: where its heartbeats go, its own address, its bridge. */
@@ -186,7 +187,9 @@ class Demo {
 
   /** vmferry's moves of the first run are shown as its CLI shows them: there with all it says, back with its progress. */
   async #move(guest: MovableGuest, to: HostName, pages: number, run: number): Promise<Watched> {
-    const moving = async (): Promise<Moved> => await moveWatched(guest, to, this.#tools);
+    await using memory = ResidentMemory.forGuest(this.#spec.memory);
+    await this.#narrator.during('making free memory resident', memory.ready(this.#tools.signal));
+    const moving = async (): Promise<Moved> => await moveWatched(guest, to, this.#tools, memory);
     let moved: Moved;
     if (guest instanceof VmferryGuest && run === 1 && !this.#options.quiet) {
       guest.show = to === 'b' ? 'all' : 'progress';

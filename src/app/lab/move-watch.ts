@@ -9,6 +9,7 @@ import { LabError } from './errors.ts';
 import type { HeartbeatListener } from './heartbeat-listener.ts';
 import { linkBytesOf } from './network.ts';
 import type { HostName, LabPlan } from './plan.ts';
+import type { ResidentMemory } from './resident-memory.ts';
 
 /** A guest of the demo, and what can move it. It starts on host a. */
 export type MovableGuest = {
@@ -68,11 +69,21 @@ export async function waitForPass(
 export type Moved = MoveFigures & Pick<MoveSample, 'wireBytes' | 'quietGapMs'> & { readonly pagesBefore: number };
 export type Watched = Omit<MoveSample, 'mode' | 'run'>;
 
-/** Moves the guest. Throws what the mover throws, LabError LAB_COMMAND when the guest said nothing before. */
-export async function moveWatched(guest: MovableGuest, to: HostName, tools: WatchTools): Promise<Moved> {
+/**
+ * Moves the guest, and releases `memory` for that. Throws what the mover throws, LabError LAB_COMMAND when the guest said nothing
+ * before or there is no such memory.
+ */
+export async function moveWatched(
+  guest: MovableGuest,
+  to: HostName,
+  tools: WatchTools,
+  memory: ResidentMemory,
+): Promise<Moved> {
+  await memory.ready(tools.signal);
   const { sequence } = await waitForPass(guest, 0, tools);
   const bytesBefore = await wireBytes(tools.plan);
   const { longestGapMs: quietGapMs } = await tools.heartbeats.take();
+  await memory.release();
   const figures = await guest.move(to);
   return { ...figures, quietGapMs, pagesBefore: sequence, wireBytes: (await wireBytes(tools.plan)) - bytesBefore };
 }
