@@ -10,11 +10,20 @@ function residentBytes(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0) * 1024;
 }
 
+const hugePages = readFileSync('/sys/kernel/mm/transparent_hugepage/enabled', 'latin1');
+
+function hugeBytes(pid: number): number {
+  return (
+    Number(/^AnonHugePages:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0) * 1024
+  );
+}
+
 test('memory that is ready is resident, and released with the process that held it', async () => {
   await using memory = new ResidentMemory(96 * MIB);
   await memory.ready(new AbortController().signal);
   const pid = memory.pid!;
   assert.ok(residentBytes(pid) >= 96 * MIB);
+  if (!hugePages.includes('[never]')) assert.ok(hugeBytes(pid) >= 64 * MIB, 'most of it in huge pages');
   await memory.release();
   assert.equal(processOf(pid), null);
   await memory.release();
