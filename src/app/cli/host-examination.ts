@@ -42,6 +42,7 @@ export async function examineHost(examination: Examination): Promise<Finding[]> 
     ...versions.map((found) => qemuFinding(found, kvm?.verdict === 'ok')),
     ...(kvm === null ? [] : [kvm]),
     await examineMemoryRights(),
+    await examineLinkRates(),
     await examineNamespaces(),
     ...(binary === null ? [] : [await examineUserfaultfd(binary)]),
     ...(await examineDisk(examination.stateFolder)),
@@ -120,6 +121,19 @@ async function examineMemoryRights(): Promise<Finding> {
     return { what, verdict: 'missing', found: describeError(error), cost };
   } finally {
     child.kill('SIGKILL');
+  }
+}
+
+/** As `DeliveryRates` asks the kernel (io/link). */
+async function examineLinkRates(): Promise<Finding> {
+  const what = 'link rates';
+  try {
+    await run('ss', ['-tinOH', 'state', 'established'], { timeout: COMMAND_TIMEOUT_MS });
+    return { what, verdict: 'ok', found: 'ss says how fast the kernel sees connections deliver', cost: null };
+  } catch (error) {
+    const cost =
+      'adaptive compression takes longer to find out how fast a link is, and is wrong more often. Install iproute2.';
+    return { what, verdict: 'reduced', found: firstLine(error), cost };
   }
 }
 

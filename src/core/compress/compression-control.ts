@@ -90,12 +90,15 @@ const KNOWN_MS_MAX = 16_000;
 /** A change must promise this much. */
 const GAIN = 0.985;
 /**
- * Where a thread does not have a processor at once, a lighter level must promise this much; the second one where the link would be busy all the
- * time: there moves at 1 Gbit/s gained next to nothing of what spans had promised.
+ * Where a thread does not have a processor at once, a lighter level must promise this much, on a link that carries pages so many times slower
+ * than a lane packs them at most; and that much on a slower one: there moves at 1 Gbit/s gained next to nothing of what spans had
+ * promised, and sent two to three times the bytes.
  */
 const GAIN_LIGHTER = 0.95;
-const GAIN_LIGHTER_LINK = 0.45;
-/** Of a link that nobody knows. */
+const FAST_LINK = 1.5;
+const GAIN_LIGHTER_SLOW = 0.45;
+/** On a link that nobody knows, which half of the time would be busy. */
+const GAIN_LIGHTER_UNKNOWN = 0.7;
 const UNKNOWN_SHARE = 0.5;
 /**
  * And what the change would have saved by now beyond that must come to so much, to less on a link that is not half used: how a thread gets
@@ -223,7 +226,7 @@ export class CompressionControl {
       const slowestMs = Math.max(otherMs + costMs + moreMs, linkMs, destinationMs);
       const linkShare = span.linkMsPerByte === null ? UNKNOWN_SHARE : linkMs / slowestMs;
       const isDoubtful = level < LZ && span.hostIdle < FREE_ABOVE;
-      const handicap = isDoubtful ? GAIN_LIGHTER + linkShare * (GAIN_LIGHTER_LINK - GAIN_LIGHTER) : 1;
+      const handicap = isDoubtful ? gainOfLighter(span.linkMsPerByte) : 1;
       return { ms: weighed(slowestMs, linkMs, 1 - saving) / handicap + costWeight * costMs, linkShare };
     });
     const next = this.#nextLevel(times, span);
@@ -295,6 +298,12 @@ export class CompressionControl {
     const estimate = nowMs < (this.#knownUntilMs ?? 0) ? seen : seen * slack;
     return this.#capBytesPerMs === null ? estimate : Math.max(estimate, 1 / this.#capBytesPerMs);
   }
+}
+
+/** What a lighter level must promise on a crowded host, by what the kernel says of the link. */
+function gainOfLighter(linkMsPerByte: number | null): number {
+  if (linkMsPerByte === null) return GAIN_LIGHTER_UNKNOWN;
+  return linkMsPerByte <= FAST_LINK * LZ_MS_PER_BYTE ? GAIN_LIGHTER : GAIN_LIGHTER_SLOW;
 }
 
 function unpacks(level: number): number {

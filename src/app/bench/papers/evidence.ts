@@ -18,7 +18,12 @@ export function samplesOf({ samples }: Pick<Evidence, 'samples'>, cell: Cell): S
 
 /** Median over the completed moves of a cell; of a guest that found damage there is no figure. */
 export function figureOfCell(evidence: Pick<Evidence, 'samples'>, cell: Cell, of: CellFigure): number | null {
-  return median(sound(samplesOf(evidence, cell)).flatMap((sample) => of(sample) ?? []));
+  return median(figuresOfCell(evidence, cell, of));
+}
+
+/** The same of each of these moves: how much a figure differs between moves that are alike. */
+export function figuresOfCell(evidence: Pick<Evidence, 'samples'>, cell: Cell, of: CellFigure): number[] {
+  return sound(samplesOf(evidence, cell)).flatMap((sample) => of(sample) ?? []);
 }
 
 /** The same, and Infinity where the migration was made and did not end. */

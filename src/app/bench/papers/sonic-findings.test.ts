@@ -48,6 +48,17 @@ test('no noise, less gain than the paper has, and pages that do not get fewer ar
   assert.deepEqual(verdicts, ['no', 'no', 'no', 'no', 'partly', 'no']);
 });
 
+test('what a guest loses during a move counts only where it does not lose as much when left alone', () => {
+  const unsteady = { before: 7500, during: 6500, after: 6000, lostMs: 1000 };
+  const findings = sonicFindings(
+    evidenceOf(sonic, (cell) => ({ ...asInPaper(cell), ...(cell.case === noiseCase && { neighbourWork: unsteady }) })),
+  );
+  const { holds, here } = claimOf(findings, 'Migration noise');
+  assert.equal(holds, 'partly');
+  assert.equal(here, '87 % of its throughput before; when all is over, after 3 moves, 80 % to 80 %');
+  assert.equal(claimOf(findings, 'guest that is moved').holds, 'yes');
+});
+
 test('a gain that is still there with all memory in use is not that of the paper', () => {
   const still = evidenceOf(sonic, (cell) => ({
     ...asInPaper(cell),
