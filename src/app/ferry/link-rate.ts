@@ -28,10 +28,6 @@ const SELDOM_MS = 1_000;
 const SAMPLES_MAX = 15;
 /** Before a connection has sent this much its rate is that of a burst, which a shaper lets through. */
 const SENT_BYTES_MIN = 1 << 20;
-/** A probe of all but a slow link sends more. */
-const PROBED_BYTES_MIN = 1 << 19;
-/** An answer takes 4 ms. */
-const ASK_TIMEOUT_MS = 100;
 
 export type Links = {
   /** What is known of each peer. */
@@ -50,31 +46,9 @@ export async function connectMeasured(
   if (request.options.compress !== 'adaptive' || memory.read(Date.now())?.isMeasured === true) return connection;
   const msPerByte = await probeLink(connection, { timeoutMs: PROBE_TIMEOUT_MS, signal });
   if (msPerByte === null) return connection;
-  const whose = { migration: request.id, peer: connection.peerName };
   memory.write({ msPerByte, isMeasured: true }, Date.now());
-  logRate(log, { ...whose, by: 'probe' }, msPerByte);
-  const delivered = await deliveredMsPerByte(links.rates, connection, request.destination.port);
-  if (delivered === null || delivered > msPerByte) return connection;
-  memory.writeDelivered(delivered, Date.now());
-  logRate(log, { ...whose, by: 'kernel' }, delivered);
+  logRate(log, { migration: request.id, peer: connection.peerName, by: 'probe' }, msPerByte);
   return connection;
-}
-
-/**
- * How fast the kernel saw the probe being delivered, which on a fast link is more than two agents manage whose code is not compiled yet: of
- * six probes over 10 Gbit/s 8.5 to 31 Gbit/s five times (and 9 Mbit/s once), where the agents found 0.3 to 1.3; over 1 Gbit/s never more than 1.0.
- */
-async function deliveredMsPerByte(
-  rates: DeliveryRates,
-  { remoteAddress }: ControlConnection,
-  port: number,
-): Promise<number | null> {
-  if (remoteAddress === null) return null;
-  const nothing = sleep(ASK_TIMEOUT_MS, [], { ref: false });
-  const deliveries = await Promise.race([rates.to(remoteAddress, port), nothing]);
-  const probed = deliveries.filter(({ sentBytes }) => sentBytes >= PROBED_BYTES_MIN);
-  const bytesPerMs = Math.max(0, ...probed.map((each) => each.bytesPerMs ?? 0));
-  return bytesPerMs === 0 ? null : 1 / bytesPerMs;
 }
 
 /** Whose link, and who says so. */
@@ -112,10 +86,10 @@ export async function watchLink(
     await sleep(isKnown ? SELDOM_MS : firstMs, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;
     for (const port of new Set(ports)) {
-      for (const { connection, sentBytes, bytesPerMs, isBusy } of await rates.to(address, port)) {
+      for (const { connection, sentBytes, bytesPerMs } of await rates.to(address, port)) {
         const isNews = sentBytes >= SENT_BYTES_MIN && sentBytes !== sentBefore.get(connection);
         sentBefore.set(connection, sentBytes);
-        if (isNews && isBusy && bytesPerMs !== null && bytesPerMs > 0) samples.push(bytesPerMs);
+        if (isNews && bytesPerMs !== null && bytesPerMs > 0) samples.push(bytesPerMs);
       }
     }
     samples.splice(0, samples.length - SAMPLES_MAX);

@@ -21,10 +21,8 @@ export type Delivery = {
   /** Names the connection: its local address and port. */
   readonly connection: string;
   readonly sentBytes: number;
-  /** Of the newest measurement; null when there is none. */
+  /** Of the newest measurement; null when there is none, or the sender had nothing to send meanwhile: the link may be faster. */
   readonly bytesPerMs: number | null;
-  /** The sender had more to send all the while; otherwise the link may be faster. */
-  readonly isBusy: boolean;
 };
 
 export class DeliveryRates {
@@ -94,6 +92,6 @@ export function parseDelivery(line: string): Delivery | null {
   const sentBytes = Number(/\bbytes_sent:(\d+)/.exec(line)?.[1] ?? NaN);
   const [, rate, unit] = /\bdelivery_rate ([\d.]+)([KMG]?)bps\b/.exec(line) ?? [];
   if (!Number.isFinite(sentBytes)) return null;
-  const bytesPerMs = rate === undefined ? null : (Number(rate) * unitFactors[unit ?? '']!) / 8000;
-  return { connection, sentBytes, bytesPerMs, isBusy: !words.includes('app_limited') };
+  const isLinks = rate !== undefined && !words.includes('app_limited');
+  return { connection, sentBytes, bytesPerMs: isLinks ? (Number(rate) * unitFactors[unit ?? '']!) / 8000 : null };
 }
