@@ -37,8 +37,9 @@ test('the kernel says what a connection has sent and how fast', { skip: withoutS
     assert.deepEqual(other, [], 'one address at a time');
     assert.equal(both.length, 1);
     assert.equal(both[0]!.connection, `127.0.0.1:${socket.localPort}`);
-    // The rest may wait in the kernel.
-    assert.ok(both[0]!.sentBytes > bytes.length && both[0]!.sentBytes <= 4 * bytes.length);
+    // The rest may wait in the kernel, and what it sent twice counts twice: on a busy machine some percent.
+    const sent = both[0]!.sentBytes / bytes.length;
+    assert.ok(sent > 1 && sent < 8, `${sent} of 4 pieces`);
   } finally {
     rates.close();
     socket.destroy();

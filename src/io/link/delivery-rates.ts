@@ -20,6 +20,7 @@ const unitFactors: Readonly<Record<string, number>> = { '': 1, K: 1e3, M: 1e6, G
 export type Delivery = {
   /** Names the connection: its local address and port. */
   readonly connection: string;
+  /** With what was sent twice. */
   readonly sentBytes: number;
   /** Of the newest measurement; null when there is none, or the sender had nothing to send meanwhile: the link may be faster. */
   readonly bytesPerMs: number | null;
