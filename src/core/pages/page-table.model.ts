@@ -14,6 +14,8 @@ export class PageTableModel {
   /** Withheld pages, and the sweeps since they were named. */
   readonly withheld = new Map<number, number>();
   readonly sentBefore = new Set<number>();
+  /** Chunks that a write front is expected in. */
+  readonly ahead = new Set<number>();
   readonly namings = new Map<number, number>();
   takenAgainPages = 0;
 
@@ -137,6 +139,7 @@ export class PageTableModel {
   pendingOf(lane: number, group: PageGroup): number[] {
     const stirred = new Set([...this.withheld.keys()].map((page) => page >>> 9));
     const isWanted = (page: number): boolean => {
+      if (group === 'undisturbed' && this.ahead.has(page >>> 9)) return false;
       if (group === 'calm') return !stirred.has(page >>> 9);
       if (group === 'unsent' || group === 'repeats') return this.sentBefore.has(page) === (group === 'repeats');
       return (group === 'dirtied') === this.namings.get(page)! > 1;

@@ -133,6 +133,8 @@ test('a page that is named again changes its group, sent or not', () => {
 type Action =
   | { type: 'cool'; sweepsMin: number; sweepsMax: number }
   | { type: 'release' }
+  | { type: 'foresee' }
+  | { type: 'nearer' }
   | { type: 'name'; at: number; span: number; isZero: boolean }
   | { type: 'report'; step: 'close' | 'begin' | 'apply' | 'settle' | 'zero'; at: number; isProof: boolean }
   | { type: 'take'; lane: number; cursor: number; maxPages: number; group: PageGroup };
@@ -142,7 +144,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     arbitrary: fc.record({
       type: fc.constant('name' as const),
       at: fc.nat(),
-      span: fc.integer({ min: 1, max: 80 }),
+      span: fc.oneof(fc.integer({ min: 1, max: 80 }), fc.integer({ min: 300, max: 700 })),
       isZero: fc.boolean(),
     }),
     weight: 3,
@@ -153,7 +155,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       lane: fc.nat(7),
       cursor: fc.nat(5000),
       maxPages: fc.integer({ min: 1, max: 300 }),
-      group: fc.constantFrom<PageGroup>('all', 'neverDirtied', 'dirtied', 'calm', 'unsent', 'repeats'),
+      group: fc.constantFrom<PageGroup>('all', 'neverDirtied', 'dirtied', 'undisturbed', 'calm', 'unsent', 'repeats'),
     }),
     weight: 2,
   },
@@ -175,6 +177,8 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     weight: 2,
   },
   { arbitrary: fc.constant({ type: 'release' as const }), weight: 1 },
+  { arbitrary: fc.constant({ type: 'foresee' as const }), weight: 2 },
+  { arbitrary: fc.constant({ type: 'nearer' as const }), weight: 1 },
 );
 
 /** The pages of a report: one block, or its first chunk. */
@@ -243,6 +247,11 @@ function runAgainstModel(list: PageBlock[], { lanes, hotFrom }: Shape, actions: 
     } else if (step.type === 'release') {
       table.releaseWithheld();
       model.release();
+    } else if (step.type === 'foresee' || step.type === 'nearer') {
+      if (step.type === 'foresee') table.foreseeWrites();
+      else table.drawNearer();
+      model.ahead.clear();
+      for (const page of pages) if (table.isExpectingWrites(page)) model.ahead.add(page >>> 9);
     } else {
       const lane = step.lane % lanes;
       const cursor = step.cursor % table.spanPages;

@@ -22,6 +22,7 @@ import { HotPages } from './hot-pages.ts';
 import { CHUNK_PAGES, LANES_MAX } from './limits.ts';
 import { PendingPages, type PageGroup } from './pending-pages.ts';
 import { SparedPages } from './spared-pages.ts';
+import { WriteFronts } from './write-fronts.ts';
 
 /** In place of a lane number: no lane carries the chunk. */
 const NO_LANE = 255;
@@ -39,6 +40,7 @@ export class PageTable {
   readonly #everNamed: Uint32Array;
   readonly #dirtyCounts: Uint8Array;
   readonly #hot: HotPages;
+  readonly #fronts: WriteFronts;
   readonly #laneOfChunk: Uint8Array;
   readonly #startsZeroOfChunk: Uint8Array;
   readonly #byName: ReadonlyMap<string, TableBlock>;
@@ -64,9 +66,15 @@ export class PageTable {
     this.#everNamed = new Uint32Array(this.spanPages / 32);
     this.#dirtyCounts = new Uint8Array(this.spanPages);
     this.#hot = new HotPages(this.spanPages);
+    this.#fronts = new WriteFronts(chunks);
     this.#laneOfChunk = new Uint8Array(chunks);
     this.#startsZeroOfChunk = new Uint8Array(chunks);
-    this.#pending = new PendingPages(lanes, this.#laneOfChunk, this.#hot, this.#dirtyCounts);
+    this.#pending = new PendingPages(
+      lanes,
+      this.#laneOfChunk,
+      { hot: this.#hot, fronts: this.#fronts },
+      this.#dirtyCounts,
+    );
     for (const block of this.blocks) {
       const first = block.firstPage / CHUNK_PAGES;
       for (let chunk = first; chunk < first + Math.ceil(block.pageCount / CHUNK_PAGES); chunk++) {
@@ -221,6 +229,7 @@ export class PageTable {
     const known = (this.#everNamed[word]! & bit) !== 0;
     if (known) {
       this.#renamings++;
+      this.#fronts.wrote(chunk);
       const count = this.#dirtyCounts[global]!;
       if (count < 255) this.#dirtyCounts[global] = count + 1;
       if (count === 0) this.#pending.becameDirtied(word, bit);
@@ -336,6 +345,21 @@ export class PageTable {
   #isSettled(page: number): boolean {
     const waits = this.isPending(page) || this.isWithheld(page) || this.isSpared(page);
     return !waits && this.wasSent(page);
+  }
+
+  /** A sweep has ended: from now on `undisturbed` leaves out the chunks that the guest is expected to write to before their turn. */
+  foreseeWrites(): void {
+    this.#fronts.sweepEnded(this.#pending.pages + this.undecidedPages(), this.#pending.takenPages);
+  }
+
+  /** Whether the page lies in a chunk that `undisturbed` leaves out. */
+  isExpectingWrites(global: number): boolean {
+    return this.#fronts.isAhead(global >>> 9);
+  }
+
+  /** `undisturbed` has run out: chunks that are farthest from where the guest writes are of it, too. False when all were. */
+  drawNearer(): boolean {
+    return this.#fronts.drawNearer();
   }
 
   // --- hot pages ----------------------------------------------------------------------------------------------------

@@ -14,13 +14,18 @@ import {
 } from './bitmap.ts';
 import type { HotPages } from './hot-pages.ts';
 import { CHUNK_PAGES } from './limits.ts';
+import type { WriteFronts } from './write-fronts.ts';
 
 /**
  * Pending pages as MPLM divides them: `neverDirtied` were named once, as every page is by the first sweep; `dirtied` were
  * named again, so the guest has written to them since the migration began.
- * `calm` are those of chunks in which no page is withheld. `unsent` were never handed to a lane, `repeats` were.
+ * `undisturbed` are the never-dirtied ones of chunks that no write front is expected in. `calm` are those of chunks in which no
+ * page is withheld. `unsent` were never handed to a lane, `repeats` were.
  */
-export type PageGroup = 'all' | 'neverDirtied' | 'dirtied' | 'calm' | 'unsent' | 'repeats';
+export type PageGroup = 'all' | 'neverDirtied' | 'dirtied' | 'undisturbed' | 'calm' | 'unsent' | 'repeats';
+
+/** What decides whether pages of a chunk are of a group, beside its own counts. */
+export type ChunkKinds = { readonly hot: HotPages; readonly fronts: WriteFronts };
 
 export class PendingPages {
   readonly #pending: Uint32Array;
@@ -30,7 +35,7 @@ export class PendingPages {
   readonly #dirtied: Uint32Array;
   readonly #lanes: number;
   readonly #laneOfChunk: Uint8Array;
-  readonly #hot: HotPages;
+  readonly #kinds: ChunkKinds;
   readonly #pagesOfChunk: Uint16Array;
   readonly #pagesOfLane: Float64Array;
   readonly #dirtiedOfChunk: Uint16Array;
@@ -45,12 +50,12 @@ export class PendingPages {
   #pagesLeft = 0;
 
   /** `laneOfChunk`: the lane of every chunk, or a number above all lanes. `dirtyCounts`: of every page, kept by the caller. */
-  constructor(lanes: number, laneOfChunk: Uint8Array, hot: HotPages, dirtyCounts: Uint8Array) {
+  constructor(lanes: number, laneOfChunk: Uint8Array, kinds: ChunkKinds, dirtyCounts: Uint8Array) {
     this.#dirtyCounts = dirtyCounts;
     const words = laneOfChunk.length * 16;
     this.#lanes = lanes;
     this.#laneOfChunk = laneOfChunk;
-    this.#hot = hot;
+    this.#kinds = kinds;
     this.#pending = new Uint32Array(words);
     this.#sentBefore = new Uint32Array(words);
     this.#dirtied = new Uint32Array(words);
@@ -88,7 +93,7 @@ export class PendingPages {
 
   pagesOfLane(lane: number, group: PageGroup = 'all'): number {
     const all = this.#pagesOfLane[lane] ?? 0;
-    if (group !== 'dirtied' && group !== 'neverDirtied') return all;
+    if (group !== 'dirtied' && group !== 'neverDirtied' && group !== 'undisturbed') return all;
     const dirtied = this.#dirtiedOfLane[lane] ?? 0;
     return group === 'dirtied' ? dirtied : all - dirtied;
   }
@@ -215,7 +220,8 @@ export class PendingPages {
   #pendingInChunk(chunk: number, group: PageGroup): number {
     const all = this.#pagesOfChunk[chunk]!;
     if (group === 'all' || group === 'unsent' || group === 'repeats') return all;
-    if (group === 'calm') return this.#hot.pagesOfChunk(chunk) === 0 ? all : 0;
+    if (group === 'undisturbed' && this.#kinds.fronts.isAhead(chunk)) return 0;
+    if (group === 'calm') return this.#kinds.hot.pagesOfChunk(chunk) === 0 ? all : 0;
     return group === 'dirtied' ? this.#dirtiedOfChunk[chunk]! : all - this.#dirtiedOfChunk[chunk]!;
   }
 

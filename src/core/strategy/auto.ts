@@ -1,8 +1,8 @@
 /**
  * The strategy that needs no parameter: the downtime target is its wish, the bound of MPLM its guarantee.
  *
- * Order: pages that the guest is not known to have written first, then the others, so that those that are written again
- * and again are sent late and seldom. It stops the guest, in this order, when
+ * Order: pages that the guest is not known to have written first, those ahead of a write front last among them, then the others, so that
+ * those that are written again and again are sent late and seldom. It stops the guest, in this order, when
  * 1. what is left fits the downtime target;
  * 2. rounds have stopped shrinking, at a round that ends near the best seen: a local minimum of what is left;
  * 3. at every sync so far the guest had written more than the link carries: what is left would be as much after every
@@ -35,7 +35,10 @@ export function createAuto(table: PageTable, options: AutoOptions): Strategy {
   /** Hot: no allocation. */
   function pick(lane: number, maxPages: number, out: Uint32Array): number {
     const before = table.takenPages;
-    const count = neverDirtied.take(lane, maxPages, out, 'neverDirtied');
+    let count = neverDirtied.take(lane, maxPages, out, 'undisturbed');
+    while (count === 0 && table.pendingPagesOfLane(lane, 'neverDirtied') > 0 && table.drawNearer()) {
+      count = neverDirtied.take(lane, maxPages, out, 'undisturbed');
+    }
     return dirtied.take(lane, maxPages - (table.takenPages - before), out, 'dirtied', count);
   }
 
@@ -61,7 +64,10 @@ export function createAuto(table: PageTable, options: AutoOptions): Strategy {
     isBounded: true,
     pick,
     decide: (moment) => {
-      if (moment.at === 'sweepEnd') return null;
+      if (moment.at === 'sweepEnd') {
+        table.foreseeWrites();
+        return null;
+      }
       const { predictedDowntimeMs, boundLeftMs } = moment;
       const leftMs = boundLeftMs === null ? Infinity : boundLeftMs - limits.BOUND_STOP_MS;
       if (leftMs <= 0) return 'time bound reached';

@@ -9,6 +9,8 @@ export type SimWorkload = {
   readonly pagesPerMs: number;
   /** Writes fall on the first so many pages of memory; the whole of it when absent. */
   readonly hotPages?: number;
+  /** Writes go through those pages in order, round and round from the middle of them on, instead of falling on any of them. */
+  readonly isInOrder?: boolean;
   /** Writes in bursts: active for so long, then idle for as long. */
   readonly burstMs?: number;
   /** Share of writes that write zeros. */
@@ -33,6 +35,7 @@ export class SimGuest {
   #isRunning = true;
   #version = 0;
   #owedPages = 0;
+  #nextInOrder = 0;
 
   constructor(pages: number, zeroesOnFree = false) {
     this.memory = new Uint32Array(pages);
@@ -96,7 +99,8 @@ export class SimGuest {
     this.#owedPages += workload.pagesPerMs;
     const target = Math.min(this.memory.length, workload.hotPages ?? this.memory.length);
     for (; this.#owedPages >= 1; this.#owedPages--) {
-      this.write(random.below(target), random.fraction() < (workload.zeroShare ?? 0));
+      const page = workload.isInOrder === true ? ((target >>> 1) + this.#nextInOrder++) % target : random.below(target);
+      this.write(page, random.fraction() < (workload.zeroShare ?? 0));
     }
   }
 }

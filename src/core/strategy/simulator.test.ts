@@ -153,6 +153,21 @@ test('auto is at least as quick as precopy, and needs no more downtime where tha
   }
 });
 
+test('auto sends what a guest writes in order after it was written', () => {
+  for (const [pagesPerMs, lanes] of [
+    [3, 1],
+    [MB20, 2],
+    [10, 4],
+  ] as const) {
+    const workload = { pagesPerMs, hotPages: 65_536, isInOrder: true };
+    const [precopy, auto] = (['precopy', 'auto'] as const).map((strategy) =>
+      run({ strategy, workload, lanes, pages: 131_072 }),
+    );
+    const [before, now] = [precopy!.last.pages.resent, auto!.last.pages.resent];
+    assert.ok(before > 1000 && now < before * 0.6, `${now} pages again, precopy ${before}`);
+  }
+});
+
 test('a guest that writes faster than the link: auto takes far less time than precopy for a like downtime', () => {
   const workload = { pagesPerMs: 50, hotPages: 32_768 };
   const [precopy, auto] = (['precopy', 'auto'] as const).map((strategy) => run({ strategy, workload, pages: 131_072 }));
