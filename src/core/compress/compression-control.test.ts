@@ -205,6 +205,25 @@ test('what buffers take up, and who waits for a shared processor, say nothing of
   }
 });
 
+/** A span of the demo's guest over 1 Gbit/s. */
+test('batches of a few deltas, which cost what any batch costs, say nothing of what a byte costs', () => {
+  const work = { spanMs: 105, busyMs: 84, cpuMs: 50, hostIdle: 0.05, destinationBusyMs: 50 };
+  const span = { ...work, blockedMs: 0, wireBytes: 3.9e6, ackedBytes: 3.9e6, linkMsPerByte: 1 / 79e3 };
+  for (const when of ['never', 'before', 'after']) {
+    const control = new CompressionControl(null);
+    const deltas = (): void => {
+      for (let batch = 0; batch < 20; batch++) control.packed(20 + batch, 30, 0.05);
+    };
+    for (let i = 0; i < 30; i++) {
+      if (i % 10 === 9 && when === 'before') deltas();
+      for (let batch = 0; batch < 10; batch++) control.packed(BATCH, 0.36 * BATCH, 3.5);
+      if (i % 10 === 9 && when === 'after') deltas();
+      control.spanEnded({ ...span, nowMs: 100 * (i + 1) });
+      assert.equal(control.level, LZ, `span ${i}, deltas ${when}`);
+    }
+  }
+});
+
 test('on a crowded host of which the kernel knows the link, storing is chosen within a second where it is much quicker, and nowhere else', () => {
   // Spans of two crowded processors: one and the same lane is now 40 % quicker and now 40 % slower.
   const jitter = fc.array(fc.double({ min: 0.6, max: 1.4, noNaN: true }), { minLength: 20, maxLength: 20 });

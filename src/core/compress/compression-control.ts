@@ -111,6 +111,8 @@ const BACK_GAIN_MAX = 0.4;
 /** Weight of processor time that is nobody's bottleneck: others on the host may want it. */
 const COST_WEIGHT = 0.01;
 const WEIGHT = 0.3;
+/** A smaller batch, of some deltas, weighs less: what it costs is mostly what any batch costs, and says nothing of bytes. */
+const FULL_BATCH_BYTES = 64 * 1024;
 /** Batches after a change that tell how the new level compares with the old one. */
 const TRIAL_BATCHES = 12;
 /** A level not tried yet may cost this much less than the table says. */
@@ -185,10 +187,12 @@ export class CompressionControl {
     if (level === 0 || rawBytes === 0) return;
     const cost = ms / rawBytes;
     const saving = Math.max(0, 1 - packedBytes / rawBytes);
+    const share = Math.min(1, rawBytes / FULL_BATCH_BYTES);
+    if (share < 1) this.#costPerByte ??= LZ_MS_PER_BYTE;
     if (this.#costPerByte === null) {
       this.#costPerByte = cost / this.#costs[level]!;
       this.#saving = saving / this.#savings[level]!;
-    } else if (this.#trialBatches > 0 && level !== LZ) {
+    } else if (this.#trialBatches > 0 && level !== LZ && share === 1) {
       // The mean of the trial, whatever was believed before.
       const weight = 1 / (TRIAL_BATCHES + 1 - this.#trialBatches);
       this.#trialBatches--;
@@ -196,8 +200,8 @@ export class CompressionControl {
       this.#costs[level]! += weight * (cost / this.#costPerByte - this.#costs[level]!);
       if (this.#saving > 0.01) this.#savings[level]! += weight * (saving / this.#saving - this.#savings[level]!);
     } else {
-      this.#costPerByte += WEIGHT * (cost / this.#costs[level]! - this.#costPerByte);
-      this.#saving += WEIGHT * (saving / Math.max(0.1, this.#savings[level]!) - this.#saving);
+      this.#costPerByte += share * WEIGHT * (cost / this.#costs[level]! - this.#costPerByte);
+      this.#saving += share * WEIGHT * (saving / Math.max(0.1, this.#savings[level]!) - this.#saving);
     }
   }
 
