@@ -3,6 +3,7 @@
  * the kernel measures while lanes work.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fastLink, isFast } from '../../io/lanes/fast-link.ts';
 import { LinkMemory } from '../../io/lanes/link-memory.ts';
 import type { LinkMemories } from '../../io/lanes/link-memory.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
@@ -28,6 +29,8 @@ const SELDOM_MS = 1_000;
 const SAMPLES_MAX = 15;
 /** Before a connection has sent this much its rate is that of a burst, which a shaper lets through. */
 const SENT_BYTES_MIN = 1 << 20;
+/** An answer takes 4 ms. */
+const WORD_TIMEOUT_MS = 100;
 
 export type Links = {
   /** What is known of each peer. */
@@ -44,11 +47,31 @@ export async function connectMeasured(
   const connection = await link.connection(signal);
   const memory = new LinkMemory(links.memories.of(request.destination.name), 1);
   if (request.options.compress !== 'adaptive' || memory.read(Date.now())?.isMeasured === true) return connection;
-  const msPerByte = await probeLink(connection, { timeoutMs: PROBE_TIMEOUT_MS, signal });
+  const words: (number | null)[] = [];
+  const seemsFast = async (): Promise<boolean> => {
+    const word = await wordOnProbe(links.rates, connection, request.destination.port);
+    words.push(word);
+    return isFast(word);
+  };
+  const msPerByte = await probeLink(connection, { timeoutMs: PROBE_TIMEOUT_MS, signal, seemsFast });
   if (msPerByte === null) return connection;
+  const whose = { migration: request.id, peer: connection.peerName };
   memory.write({ msPerByte, isMeasured: true }, Date.now());
-  logRate(log, { migration: request.id, peer: connection.peerName, by: 'probe' }, msPerByte);
+  logRate(log, { ...whose, by: 'probe' }, msPerByte);
+  const deliveredMsPerByte = fastLink(words);
+  if (deliveredMsPerByte === null) return connection;
+  memory.writeDelivered(deliveredMsPerByte, Date.now());
+  logRate(log, { ...whose, by: 'kernel' }, deliveredMsPerByte);
   return connection;
+}
+
+/** Bytes per millisecond at which the kernel saw the newest of the connection delivered; null when it does not say. */
+async function wordOnProbe(rates: DeliveryRates, connection: ControlConnection, port: number): Promise<number | null> {
+  const { remoteAddress, localPort } = connection;
+  if (remoteAddress === null || localPort === null) return null;
+  const nothing = sleep(WORD_TIMEOUT_MS, [], { ref: false });
+  const deliveries = await Promise.race([rates.to(remoteAddress, port), nothing]);
+  return deliveries.find((each) => each.connection.endsWith(`:${localPort}`))?.bytesPerMs ?? null;
 }
 
 /** Whose link, and who says so. */
@@ -86,10 +109,10 @@ export async function watchLink(
     await sleep(isKnown ? SELDOM_MS : firstMs, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;
     for (const port of new Set(ports)) {
-      for (const { connection, sentBytes, bytesPerMs } of await rates.to(address, port)) {
+      for (const { connection, sentBytes, bytesPerMs, isBusy } of await rates.to(address, port)) {
         const isNews = sentBytes >= SENT_BYTES_MIN && sentBytes !== sentBefore.get(connection);
         sentBefore.set(connection, sentBytes);
-        if (isNews && bytesPerMs !== null && bytesPerMs > 0) samples.push(bytesPerMs);
+        if (isNews && isBusy && bytesPerMs !== null && bytesPerMs > 0) samples.push(bytesPerMs);
       }
     }
     samples.splice(0, samples.length - SAMPLES_MAX);

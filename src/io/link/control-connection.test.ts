@@ -535,6 +535,17 @@ test('a probe says how fast the link is, in any state of the conversation, and o
   assert.equal(await probeLink(second, { timeoutMs: 5000 }), null);
 });
 
+test('a link that seems fast to somebody else is probed at least three times more, whatever its own clocks say', async (t) => {
+  const { alpha } = await pair(t);
+  let asked = 0;
+  const seemsFast = async (): Promise<boolean> => {
+    asked++;
+    return await Promise.resolve(true);
+  };
+  assert.ok((await probeLink(alpha, { timeoutMs: 5000, seemsFast })) !== null);
+  assert.ok(asked >= 3, `asked ${asked} times`);
+});
+
 test('a probe that finds much less than was known of the link is made again', async (t) => {
   const { alpha } = await pair(t);
   const ended = t.mock.method(alpha, 'renewRtt');

@@ -105,6 +105,10 @@ export class ControlConnection {
     return this.#socket.localAddress ?? null;
   }
 
+  get localPort(): number | null {
+    return this.#socket.localPort ?? null;
+  }
+
   /**
    * Sends a message. Await it: it is fulfilled at once while the peer keeps up, and only after the queue has drained
    * when more than the socket's high-water mark waits. Rejects with the reason when the connection has ended.

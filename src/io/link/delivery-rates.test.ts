@@ -7,16 +7,17 @@ import { DeliveryRates, parseDelivery } from './delivery-rates.ts';
 
 const withoutSs = spawnSync('ss', ['-V']).error === undefined ? false : 'no ss of iproute2 here';
 
-test('a line of ss is read; whoever had nothing to send says nothing of the link', () => {
+test('a line of ss is read, and whether the sender had more to send', () => {
   const line =
     '0 42 198.18.0.1:53244 198.18.0.2:7450 cubic wscale:10,10 rto:204 rtt:9.9/0.9 mss:65160 cwnd:130 bytes_sent:6214391 bytes_acked:5562791 segs_out:120 pacing_rate 75418904bps delivery_rate 95618904bps delivered:96 busy:448ms minrtt:0.013';
   assert.deepEqual(parseDelivery(line), {
     connection: '198.18.0.1:53244',
     sentBytes: 6_214_391,
     bytesPerMs: 95_618_904 / 8000,
+    isBusy: true,
   });
   assert.equal(parseDelivery(line.replace('95618904bps', '95.6Mbps'))?.bytesPerMs, 11_950);
-  assert.equal(parseDelivery(line.replace('delivered:', 'app_limited delivered:'))?.bytesPerMs, null);
+  assert.equal(parseDelivery(line.replace('delivered:', 'app_limited delivered:'))?.isBusy, false);
   assert.equal(parseDelivery(line.replace(/delivery_rate \S+/, ''))?.bytesPerMs, null);
   for (const nonsense of ['', ' ', '.', 'Error: an inet prefix is expected', '0 0 a:1 b:2']) {
     assert.equal(parseDelivery(nonsense), null);

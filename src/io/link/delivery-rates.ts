@@ -22,8 +22,10 @@ export type Delivery = {
   readonly connection: string;
   /** With what was sent twice. */
   readonly sentBytes: number;
-  /** Of the newest measurement; null when there is none, or the sender had nothing to send meanwhile: the link may be faster. */
+  /** Of the newest measurement; null when there is none. */
   readonly bytesPerMs: number | null;
+  /** The sender had more to send all the while. Otherwise the link may be faster, or what was measured a burst that a shaper let through. */
+  readonly isBusy: boolean;
 };
 
 export class DeliveryRates {
@@ -93,6 +95,6 @@ export function parseDelivery(line: string): Delivery | null {
   const sentBytes = Number(/\bbytes_sent:(\d+)/.exec(line)?.[1] ?? NaN);
   const [, rate, unit] = /\bdelivery_rate ([\d.]+)([KMG]?)bps\b/.exec(line) ?? [];
   if (!Number.isFinite(sentBytes)) return null;
-  const isLinks = rate !== undefined && !words.includes('app_limited');
-  return { connection, sentBytes, bytesPerMs: isLinks ? (Number(rate) * unitFactors[unit ?? '']!) / 8000 : null };
+  const bytesPerMs = rate === undefined ? null : (Number(rate) * unitFactors[unit ?? '']!) / 8000;
+  return { connection, sentBytes, bytesPerMs, isBusy: !words.includes('app_limited') };
 }
