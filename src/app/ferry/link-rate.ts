@@ -49,6 +49,8 @@ export async function connectMeasured(
   if (request.options.compress !== 'adaptive' || memory.read(Date.now())?.isMeasured === true) return connection;
   const words: (number | null)[] = [];
   const seemsFast = async (): Promise<boolean> => {
+    // One that says otherwise settles it.
+    if (!words.every(isFast)) return false;
     const word = await wordOnProbe(links.rates, connection, request.destination.port);
     words.push(word);
     return isFast(word);
