@@ -3,6 +3,7 @@
  * the kernel measures while lanes work.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DeliverySamples } from '../../io/lanes/delivery-samples.ts';
 import { fastLink, isFast } from '../../io/lanes/fast-link.ts';
 import { LinkMemory } from '../../io/lanes/link-memory.ts';
 import type { LinkMemories } from '../../io/lanes/link-memory.ts';
@@ -16,17 +17,13 @@ import type { SourceSessionParts } from './source-session-parts.ts';
 /** A link that has not taken a few hundred KiB by then is slow, which the lanes find out as well. */
 const PROBE_TIMEOUT_MS = 500;
 /**
- * Until a migration has so many measurements the kernel is asked often: a short one has use for them, and a link may no longer be what it was
- * in the migration before, though it most often is. Asking takes 4 ms of a processor.
- * One in seven is of a burst and several times too high: of few of them the median would be as well.
+ * Until a migration knows its link the kernel is asked often: a short one has use for it, and a link may no longer be what it was in the
+ * migration before, though it most often is. Asking takes 4 ms of a processor.
  */
-const SAMPLES_MIN = 7;
 const OFTEN_MS = 150;
-/** Of a link that is known from a migration before. */
+/** Of a link that is known to be no faster than packing. That one is faster may be a mistake, by which a whole guest travels unpacked. */
 const KNOWN_MS = 300;
 const SELDOM_MS = 1_000;
-/** The newest ones count. */
-const SAMPLES_MAX = 15;
 /** Before a connection has sent this much its rate is that of a burst, which a shaper lets through. */
 const SENT_BYTES_MIN = 1 << 20;
 /** An answer takes 4 ms. */
@@ -105,27 +102,23 @@ export async function watchLink(
 ): Promise<void> {
   const lanes = new LinkMemory(memory, ports.length);
   const sentBefore = new Map<string, number>();
-  const samples: number[] = [];
-  const firstMs = lanes.delivered(Date.now()) === null ? OFTEN_MS : KNOWN_MS;
-  for (let isKnown = false; ;) {
-    await sleep(isKnown ? SELDOM_MS : firstMs, undefined, { signal, ref: false }).catch(() => undefined);
+  const samples = new DeliverySamples();
+  const known = lanes.delivered(Date.now());
+  const firstMs = known === null || isFast(1 / known) ? OFTEN_MS : KNOWN_MS;
+  for (let isLogged = false; ;) {
+    await sleep(samples.isSettled ? SELDOM_MS : firstMs, undefined, { signal, ref: false }).catch(() => undefined);
     if (signal.aborted) return;
     for (const port of new Set(ports)) {
       for (const { connection, sentBytes, bytesPerMs, isBusy } of await rates.to(address, port)) {
         const isNews = sentBytes >= SENT_BYTES_MIN && sentBytes !== sentBefore.get(connection);
         sentBefore.set(connection, sentBytes);
-        if (isNews && isBusy && bytesPerMs !== null && bytesPerMs > 0) samples.push(bytesPerMs);
+        if (isNews && isBusy && bytesPerMs !== null && bytesPerMs > 0) samples.add(bytesPerMs);
       }
     }
-    samples.splice(0, samples.length - SAMPLES_MAX);
-    if (samples.length < SAMPLES_MIN) continue;
-    const msPerByte = 1 / median(samples);
-    lanes.writeDelivered(msPerByte, Date.now());
-    if (!isKnown) logRate(log, { migration, peer, by: 'kernel' }, msPerByte / ports.length);
-    isKnown = true;
+    const { bytesPerMs } = samples;
+    if (bytesPerMs === null) continue;
+    lanes.writeDelivered(1 / bytesPerMs, Date.now());
+    if (!isLogged && samples.isSettled) logRate(log, { migration, peer, by: 'kernel' }, 1 / bytesPerMs / ports.length);
+    isLogged ||= samples.isSettled;
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
