@@ -1,7 +1,7 @@
 /**
  * What the kernel measured of a link, one lane's share at a time, until it says how fast the link is. Over 1 Gbit/s one word in seven is of a burst
- * that the shaper let through and several times too high, the others are 1; over 10 Gbit/s they are 1.2 to 18, one in five below 3 and one in
- * 35 below 1.5 (on two busy processors). So few words are enough to say that a link is much slower than packing, and more that it is as fast:
+ * that the shaper let through and several times too high, the others are 1; over 10 Gbit/s, on two busy processors, 1.2 to 65: seven of 36
+ * below 3, one below 1.5. So few words are enough to say that a link is much slower than packing, and more that it is as fast:
  * by that mistake a whole guest would travel unpacked.
  */
 import { isFast } from './fast-link.ts';
