@@ -182,7 +182,7 @@ async function askThere(
   signal: AbortSignal,
 ): Promise<Destination> {
   const problems = await askDestination(connection, request);
-  const msPerByte = await probeKnownLink(connection, link.delivered(Date.now()), {
+  const msPerByte = await probeKnownLink(connection, link.delivered(Date.now())?.msPerByte ?? null, {
     timeoutMs: PROBE_TIMEOUT_MS,
     signal,
   });

@@ -25,7 +25,7 @@ import { causeOf } from './cause.ts';
 import { startPruning, type GuestPruning } from './guest-pruning.ts';
 import { findCommit, writeEntry } from './journal-effects.ts';
 import { MachineDriver } from './machine-driver.ts';
-import { connectMeasured } from './link-rate.ts';
+import { measuredDuring } from './link-rate.ts';
 import { reserveAtDestination, reserveMessage } from './reservation.ts';
 import { SourceLink } from './source-link.ts';
 import { assertDecidable, logNotice, warnOfMissedWrites } from './source-notices.ts';
@@ -220,7 +220,7 @@ export class SourceSession {
     const pump = this.#parts.threads.takePump(request.options.lanes);
     this.#pump = pump;
     const factsPromise = source.facts();
-    const connecting = connectMeasured(this.#link, this.#parts, signal);
+    const connecting = this.#link.connection(signal);
     // A failure of what comes before it is told first.
     connecting.catch(() => undefined);
     this.#pruning = startPruning(this.#parts, factsPromise);
@@ -231,7 +231,7 @@ export class SourceSession {
     await source.onStop(() => (this.#stopSeenAtMs = performance.now()));
     const connection = await connecting;
     const message = reserveMessage(host, request, facts);
-    const reserved = await reserveAtDestination(connection, message, signal);
+    const reserved = await measuredDuring(reserveAtDestination(connection, message, signal), connection, this.#parts);
     await this.#openPlane({ connection, reserved, facts, pump });
     this.#tell({ type: 'reserved' });
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { CompressionControl, weighed } from './compression-control.ts';
+import { CompressionControl, weighed, type KnownLink } from './compression-control.ts';
 import { compressionLevels, LZ, STORE } from './levels.ts';
 
 const BATCH = 1 << 20;
@@ -20,7 +20,14 @@ type Lane = {
   readonly crowd: number;
   /** The kernel says how fast the link is. */
   readonly isLinkKnown?: boolean;
+  /** The kernel has seen this much of it. */
+  readonly provedBytesPerMs?: number;
 };
+
+function linkOf({ isLinkKnown, provedBytesPerMs, linkBytesPerMs }: Lane): KnownLink | null {
+  if (isLinkKnown === true) return { msPerByte: 1 / linkBytesPerMs, isMeasured: true };
+  return provedBytesPerMs === undefined ? null : { msPerByte: 1 / provedBytesPerMs, isMeasured: false };
+}
 
 /** Milliseconds that a batch takes at a level, when source, link and destination overlap. */
 function batchMs(lane: Lane, level: number): number {
@@ -70,7 +77,7 @@ function run(control: CompressionControl, lane: Lane, spans: number, from = 0) {
       destinationBusyMs: batches * destinationMs(lane, level),
       wireBytes: batches * packedBytes,
       ackedBytes: batches * packedBytes,
-      linkMsPerByte: lane.isLinkKnown === true ? 1 / lane.linkBytesPerMs : null,
+      link: linkOf(lane),
     });
     result.batchMs.push(each);
     result.levels.push(level);
@@ -125,7 +132,12 @@ test('with what an earlier migration found out the level is right from the secon
 test('a link that is known to be faster than packing begins with storing, and with packing after all where it is not', () => {
   const known = { msPerByte: 1 / 6e5, isMeasured: true };
   assert.equal(new CompressionControl(null, known).level, STORE);
-  assert.equal(new CompressionControl(null, { ...known, isMeasured: false }).level, LZ);
+  assert.equal(
+    new CompressionControl(null, { msPerByte: 1 / 2e5, isMeasured: false }).level,
+    STORE,
+    'at least so fast',
+  );
+  assert.equal(new CompressionControl(null, { msPerByte: 1 / 1.5e5, isMeasured: false }).level, LZ);
   assert.equal(new CompressionControl(null, { ...known, msPerByte: 1 / 1.25e5 }).level, LZ);
   assert.equal(new CompressionControl(1.25e5, known).level, LZ, 'a bandwidth limit is a slower link');
   for (const crowd of [1, 1.8]) {
@@ -199,7 +211,7 @@ test('what buffers take up, and who waits for a shared processor, say nothing of
   ];
   for (const [i, span] of spans.entries()) {
     for (let batch = 0; batch < 4; batch++) control.packed(BATCH, 0.21 * BATCH, 2.7);
-    control.spanEnded({ ...span, nowMs: 100 * (i + 1), blockedMs: 0, linkMsPerByte: null });
+    control.spanEnded({ ...span, nowMs: 100 * (i + 1), blockedMs: 0, link: null });
     assert.equal(control.level, LZ, `span ${i}`);
     assert.deepEqual(control.link, measured, `span ${i}`);
   }
@@ -208,7 +220,13 @@ test('what buffers take up, and who waits for a shared processor, say nothing of
 /** A span of the demo's guest over 1 Gbit/s. */
 test('batches of a few deltas, which cost what any batch costs, say nothing of what a byte costs', () => {
   const work = { spanMs: 105, busyMs: 84, cpuMs: 50, hostIdle: 0.05, destinationBusyMs: 50 };
-  const span = { ...work, blockedMs: 0, wireBytes: 3.9e6, ackedBytes: 3.9e6, linkMsPerByte: 1 / 79e3 };
+  const span = {
+    ...work,
+    blockedMs: 0,
+    wireBytes: 3.9e6,
+    ackedBytes: 3.9e6,
+    link: { msPerByte: 1 / 79e3, isMeasured: true },
+  };
   for (const when of ['never', 'before', 'after']) {
     const control = new CompressionControl(null);
     const deltas = (): void => {
@@ -222,6 +240,18 @@ test('batches of a few deltas, which cost what any batch costs, say nothing of w
       assert.equal(control.level, LZ, `span ${i}, deltas ${when}`);
     }
   }
+});
+
+test('a link that carries at least half of what a lane packs is soon tried with storing on a crowded host', () => {
+  const lane = laneOf(1.25e6, { crowd: 1.8 });
+  const control = new CompressionControl(null);
+  const { levels, nowMs } = run(control, lane, 3);
+  assert.ok(!levels.includes(STORE), `nobody knows the link: ${levels.join('')}`);
+  const proved = run(control, { ...lane, provedBytesPerMs: 2e5 }, 12, nowMs);
+  assert.ok(
+    proved.levels.slice(6).every((level) => level === STORE),
+    proved.levels.join(''),
+  );
 });
 
 test('on a crowded host of which the kernel knows the link, storing is chosen within a second where it is much quicker, and nowhere else', () => {

@@ -22,6 +22,7 @@
  * works most of the time; or, where all processors are busy, for its turn, as the destination does. There only much waiting, or
  * waiting that a lighter level does not cure, was for the link.
  */
+import { isFast, provesFast } from './fast-link.ts';
 import { compressionLevels, LZ, LZ_MS_PER_BYTE, STORE } from './levels.ts';
 
 /** A span of a lane's life, of some 100 ms. Milliseconds; times in which there was nothing to send are left out. */
@@ -42,7 +43,7 @@ export type LaneSpan = {
   /** What the destination acknowledged in the span: all of it has crossed the link, while `wireBytes` may lie in buffers. */
   readonly ackedBytes: number;
   /** What the kernel says of this lane's share of the link; null when it does not. */
-  readonly linkMsPerByte: number | null;
+  readonly link: KnownLink | null;
 };
 
 /** What a lane knows of its link. */
@@ -101,8 +102,8 @@ const GAIN_LIGHTER_SLOW = 0.45;
 const GAIN_LIGHTER_UNKNOWN = 0.7;
 const UNKNOWN_SHARE = 0.5;
 /**
- * And what the change would have saved by now beyond that must come to so much, to less on a link that is not half used: how a thread gets
- * its turns makes a span look cheap or dear by chance, and a short migration is over before its bytes pay.
+ * And what the change would have saved by now beyond that must come to so much, to less on a link that is not half used, to nothing on one that was proved
+ * to be fast: how a thread gets its turns makes a span look cheap or dear by chance, and a short migration is over before its bytes pay.
  */
 const EVIDENCE_MS = 100;
 /** Going back to the level left last must promise so much more, and as much again each further time: what is said of a level not in force is an estimate. */
@@ -162,7 +163,8 @@ export class CompressionControl {
     if (link === null) return;
     this.#linkMsPerByte = link.msPerByte;
     this.#isMeasured = link.isMeasured;
-    if (!link.isMeasured || Math.max(link.msPerByte, 1 / (capBytesPerMs ?? Infinity)) > LZ_MS_PER_BYTE) return;
+    const bytesPerMs = Math.min(1 / link.msPerByte, capBytesPerMs ?? Infinity);
+    if (!(link.isMeasured ? isFast(bytesPerMs) : provesFast(bytesPerMs))) return;
     // It carries pages faster than a lane packs them. What packing would cost is the table's word until it is tried.
     this.#level = STORE;
     this.#costPerByte = LZ_MS_PER_BYTE;
@@ -228,9 +230,9 @@ export class CompressionControl {
       const unpackMs = crowd * raw * this.#costPerByte! * UNPACK_COST * (unpacks(level) - unpacks(this.#level));
       const destinationMs = Math.max(0, span.destinationBusyMs + moreMs + unpackMs);
       const slowestMs = Math.max(otherMs + costMs + moreMs, linkMs, destinationMs);
-      const linkShare = span.linkMsPerByte === null ? UNKNOWN_SHARE : linkMs / slowestMs;
+      const linkShare = span.link === null ? UNKNOWN_SHARE : linkMs / slowestMs;
       const isDoubtful = level < LZ && span.hostIdle < FREE_ABOVE;
-      const handicap = isDoubtful ? gainOfLighter(span.linkMsPerByte) : 1;
+      const handicap = isDoubtful ? gainOfLighter(span.link) : 1;
       return { ms: weighed(slowestMs, linkMs, 1 - saving) / handicap + costWeight * costMs, linkShare };
     });
     const next = this.#nextLevel(times, span);
@@ -243,7 +245,7 @@ export class CompressionControl {
     this.#trialBatches = TRIAL_BATCHES;
   }
 
-  #nextLevel(times: readonly LevelTime[], { nowMs, spanMs, hostIdle, linkMsPerByte }: LaneSpan): number {
+  #nextLevel(times: readonly LevelTime[], { nowMs, spanMs, hostIdle, link }: LaneSpan): number {
     const level = this.#level;
     const promised = (next: number): number => {
       const isBack = next === this.#levelBefore;
@@ -256,19 +258,20 @@ export class CompressionControl {
       return promised(best) <= GAIN ? best : level;
     // To store or to pack.
     const other = isStored ? LZ : STORE;
-    const isTooEarly = other === STORE && linkMsPerByte === null && nowMs < this.#startMs! + TRIAL_AFTER_MS;
+    const isTooEarly = other === STORE && link === null && nowMs < this.#startMs! + TRIAL_AFTER_MS;
     this.#evidenceMs = isTooEarly ? 0 : Math.max(0, this.#evidenceMs + (1 - promised(other)) * spanMs);
-    const neededMs = EVIDENCE_MS * Math.min(1, 2 * times[STORE]!.linkShare);
+    const isProved = other === STORE && link?.isMeasured === false;
+    const neededMs = isProved ? 0 : EVIDENCE_MS * Math.min(1, 2 * times[STORE]!.linkShare);
     return this.#evidenceMs >= neededMs && this.#evidenceMs > 0 ? other : level;
   }
 
   #learnLink(span: LaneSpan, rawBytes: number): void {
-    const { nowMs, spanMs, ackedBytes, linkMsPerByte } = span;
-    if (linkMsPerByte !== null) {
-      this.#linkMsPerByte = linkMsPerByte;
-      this.#isMeasured = true;
+    const { nowMs, spanMs, ackedBytes, link } = span;
+    if (link !== null) {
+      this.#linkMsPerByte = link.msPerByte;
+      this.#isMeasured = link.isMeasured;
       this.#rateBefore = null;
-      this.#knownUntilMs = nowMs + KNOWN_MS;
+      this.#knownUntilMs = link.isMeasured ? nowMs + KNOWN_MS : nowMs;
       return;
     }
     this.#startMs ??= nowMs;
@@ -305,9 +308,9 @@ export class CompressionControl {
 }
 
 /** What a lighter level must promise on a crowded host, by what the kernel says of the link. */
-function gainOfLighter(linkMsPerByte: number | null): number {
-  if (linkMsPerByte === null) return GAIN_LIGHTER_UNKNOWN;
-  return linkMsPerByte <= FAST_LINK * LZ_MS_PER_BYTE ? GAIN_LIGHTER : GAIN_LIGHTER_SLOW;
+function gainOfLighter(link: KnownLink | null): number {
+  if (link === null) return GAIN_LIGHTER_UNKNOWN;
+  return !link.isMeasured || link.msPerByte <= FAST_LINK * LZ_MS_PER_BYTE ? GAIN_LIGHTER : GAIN_LIGHTER_SLOW;
 }
 
 function unpacks(level: number): number {

@@ -4,7 +4,7 @@
  * below 3, five below 1.5, two below 1.2. So few words are enough to say that a link is much slower than packing, and more that it is as fast:
  * by that mistake a whole guest would travel unpacked.
  */
-import { isFast } from './fast-link.ts';
+import { isFast } from '../../core/compress/fast-link.ts';
 
 const SLOW_SAMPLES_MIN = 3;
 /** Below this share of what a lane packs. */

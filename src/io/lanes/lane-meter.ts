@@ -90,7 +90,7 @@ export class LaneMeter {
       destinationBusyMs: Math.min(spanMs, this.#destinationBusyMs),
       wireBytes: this.#wireBytes,
       ackedBytes: this.#ackedBytes,
-      linkMsPerByte: this.#memory.delivered(Date.now()),
+      link: this.#memory.delivered(Date.now()),
     });
     if (this.#control.link !== null) this.#memory.write(this.#control.link, Date.now());
     this.#startMs = nowMs;

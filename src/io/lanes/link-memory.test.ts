@@ -23,6 +23,20 @@ test('an old measurement is only a bound, and a bound never was more', () => {
   assert.deepEqual(memory.read(1012 * MINUTE_MS), { msPerByte: 4e-6, isMeasured: false });
 });
 
+test('what the kernel says counts for more, be it a measurement or a bound, and is forgotten', () => {
+  const memories = new LinkMemories();
+  const memory = new LinkMemory(memories.of('b'), 2);
+  memory.write({ msPerByte: 16e-6, isMeasured: true }, MINUTE_MS);
+  memory.writeDelivered({ msPerByte: 4e-6, isMeasured: false }, MINUTE_MS);
+  assert.deepEqual(new LinkMemory(memories.of('b'), 1).read(2 * MINUTE_MS), { msPerByte: 2e-6, isMeasured: false });
+  assert.equal(memory.isKnownSlow(2 * MINUTE_MS), false);
+  memory.writeDelivered({ msPerByte: 16e-6, isMeasured: true }, 2 * MINUTE_MS);
+  assert.deepEqual(memory.delivered(3 * MINUTE_MS), { msPerByte: 16e-6, isMeasured: true });
+  assert.equal(memory.isKnownSlow(3 * MINUTE_MS), true);
+  assert.equal(memory.delivered(12 * MINUTE_MS), null);
+  assert.equal(memory.isKnownSlow(12 * MINUTE_MS), false);
+});
+
 test('names without end do not fill the memory', () => {
   const memories = new LinkMemories();
   const first = memories.of('host-0');

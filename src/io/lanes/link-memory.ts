@@ -2,13 +2,14 @@
  * What is known of the link to a host: shared by the lanes' threads, and kept from one migration to the next, so that
  * a short one need not find it out again. A measured rate is believed for a while; links change.
  *
- * Four float64. Of what lanes found out: milliseconds per byte of all of them together (0 = nothing known), and when that was measured
+ * Five float64. Of what lanes found out: milliseconds per byte of all of them together (0 = nothing known), and when that was measured
  * (epoch ms; 0 = it is only a bound, the link is at least so fast); they write when they like, one of two good values stays. Then
- * the same two of what the kernel says, which counts for more (app/ferry/link-rate.ts).
+ * the same two of what the kernel says, which counts for more (app/ferry/link-rate.ts), and 1 where that is a bound.
  */
 import type { KnownLink } from '../../core/compress/compression-control.ts';
+import { isFast, provesFast } from '../../core/compress/fast-link.ts';
 
-const BYTES = 32;
+const BYTES = 40;
 const BELIEVED_MS = 10 * 60_000;
 
 /** Agents have few peers; whoever makes up names must not fill our memory. */
@@ -27,22 +28,35 @@ export class LinkMemory {
   /** The share of one lane; null when nothing is known. */
   read(nowEpochMs: number): KnownLink | null {
     const delivered = this.delivered(nowEpochMs);
-    if (delivered !== null) return { msPerByte: delivered, isMeasured: true };
+    if (delivered !== null) return delivered;
     const [msPerByte = 0, measuredAtMs = 0] = this.#values;
     if (msPerByte === 0) return null;
     return { msPerByte: msPerByte * this.#lanes, isMeasured: nowEpochMs - measuredAtMs < BELIEVED_MS };
   }
 
-  /** Milliseconds per byte of one lane's share, as the kernel saw it of late; null when it has not. */
-  delivered(nowEpochMs: number): number | null {
-    const [, , msPerByte = 0, atMs = 0] = this.#values;
-    return msPerByte > 0 && nowEpochMs - atMs < BELIEVED_MS ? msPerByte * this.#lanes : null;
+  /** The share of one lane, as the kernel saw it of late; null when it has not. */
+  delivered(nowEpochMs: number): KnownLink | null {
+    const [, , msPerByte = 0, atMs = 0, isBound = 0] = this.#values;
+    if (msPerByte === 0 || nowEpochMs - atMs >= BELIEVED_MS) return null;
+    return { msPerByte: msPerByte * this.#lanes, isMeasured: isBound === 0 };
   }
 
-  /** `msPerByte`: of one lane. */
-  writeDelivered(msPerByte: number, nowEpochMs: number): void {
+  /** It need not be measured before a migration. */
+  isKnown(nowEpochMs: number): boolean {
+    const link = this.read(nowEpochMs);
+    return link !== null && (link.isMeasured || provesFast(1 / link.msPerByte));
+  }
+
+  /** The kernel has measured it, and a lane packs faster. */
+  isKnownSlow(nowEpochMs: number): boolean {
+    const link = this.delivered(nowEpochMs);
+    return link?.isMeasured === true && !isFast(1 / link.msPerByte);
+  }
+
+  writeDelivered({ msPerByte, isMeasured }: KnownLink, nowEpochMs: number): void {
     this.#values[2] = msPerByte / this.#lanes;
     this.#values[3] = nowEpochMs;
+    this.#values[4] = isMeasured ? 0 : 1;
   }
 
   write({ msPerByte, isMeasured }: KnownLink, nowEpochMs: number): void {

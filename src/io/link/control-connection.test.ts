@@ -13,7 +13,7 @@ import { LOAD_FEATURE, PROTOCOL_VERSION } from '../../core/wire/control-messages
 import { dialControl, type DialOptions } from './dial.ts';
 import { LinkError } from './errors.ts';
 import type { TlsMaterial } from './identity.ts';
-import { PROBE_FEATURE, ProbeMeter, probeKnownLink, probeLink } from './link-probe.ts';
+import { PROBE_FEATURE, probeKnownLink, probeLink } from './link-probe.ts';
 import { createTlsServer, type TlsListener, type TlsServerOptions } from './listen.ts';
 import { createAuthority, hostFiles, issueHostCertificate } from './pki.ts';
 
@@ -535,21 +535,21 @@ test('a probe says how fast the link is, in any state of the conversation, and o
   assert.equal(await probeLink(second, { timeoutMs: 5000 }), null);
 });
 
-test('a link that takes long by its own clocks is probed on only while it seems fast to somebody else', async (t) => {
+test('a link is probed on while somebody wants it, and where nobody says so as long as it gets faster', async (t) => {
   const { alpha } = await pair(t);
-  // 160 Mbit/s, says the peer; the loopback itself would be probed on in any case.
-  t.mock.method(ProbeMeter.prototype, 'received', (last: boolean) =>
-    last ? { type: 'probed', bytes: 100_000, ms: 5 } : null,
-  );
-  for (const isFast of [false, true]) {
-    let asked = 0;
-    const seemsFast = async (): Promise<boolean> => {
-      asked++;
-      return await Promise.resolve(isFast);
-    };
-    assert.ok((await probeLink(alpha, { timeoutMs: 5000, seemsFast }))! >= 5e-5);
-    assert.ok(isFast ? asked >= 3 : asked === 1, `asked ${asked} times`);
-  }
+  const sent = t.mock.method(alpha, 'send');
+  const probesOf = async (answers: readonly (boolean | null)[]): Promise<number> => {
+    sent.mock.resetCalls();
+    const left = [...answers];
+    const found = await probeLink(alpha, { timeoutMs: 5000, isWanted: () => Promise.resolve(left.shift() ?? null) });
+    assert.ok(found !== null && found > 0);
+    return sent.mock.calls.filter((call) => (call.arguments[0] as { last?: boolean }).last).length;
+  };
+  assert.equal(await probesOf([false]), 1);
+  assert.equal(await probesOf([true, true, true, false]), 4);
+  assert.equal(await probesOf([true, true, true, true, true, true, true, true, true]), 9, 'not for ever');
+  // The loopback gets no faster for ever.
+  assert.ok((await probesOf([])) >= 4);
 });
 
 test('a probe that finds much less than was known of the link is made again', async (t) => {

@@ -13,6 +13,8 @@ test('a line of ss is read, and whether the sender had more to send', () => {
   assert.deepEqual(parseDelivery(line), {
     connection: '198.18.0.1:53244',
     sentBytes: 6_214_391,
+    ackedBytes: 5_562_791,
+    busyMs: 448,
     bytesPerMs: 95_618_904 / 8000,
     isBusy: true,
   });

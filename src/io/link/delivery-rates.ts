@@ -22,6 +22,9 @@ export type Delivery = {
   readonly connection: string;
   /** With what was sent twice. */
   readonly sentBytes: number;
+  readonly ackedBytes: number;
+  /** So long it had bytes that were not acknowledged: on their way, or waiting to be. In ticks of the kernel's clock, 1 to 10 ms. */
+  readonly busyMs: number;
   /** Of the newest measurement; null when there is none. */
   readonly bytesPerMs: number | null;
   /** The sender had more to send all the while. Otherwise the link may be faster, or what was measured a burst that a shaper let through. */
@@ -92,9 +95,18 @@ export function parseDelivery(line: string): Delivery | null {
   const words = line.trim().split(/\s+/);
   const [, , connection] = words;
   if (connection === undefined) return null;
-  const sentBytes = Number(/\bbytes_sent:(\d+)/.exec(line)?.[1] ?? NaN);
+  const numberAfter = (name: string, missing: number): number =>
+    Number(new RegExp(`\\b${name}:(\\d+)`).exec(line)?.[1] ?? missing);
+  const sentBytes = numberAfter('bytes_sent', NaN);
   const [, rate, unit] = /\bdelivery_rate ([\d.]+)([KMG]?)bps\b/.exec(line) ?? [];
   if (!Number.isFinite(sentBytes)) return null;
   const bytesPerMs = rate === undefined ? null : (Number(rate) * unitFactors[unit ?? '']!) / 8000;
-  return { connection, sentBytes, bytesPerMs, isBusy: !words.includes('app_limited') };
+  return {
+    connection,
+    sentBytes,
+    ackedBytes: numberAfter('bytes_acked', 0),
+    busyMs: numberAfter('busy', 0),
+    bytesPerMs,
+    isBusy: !words.includes('app_limited'),
+  };
 }

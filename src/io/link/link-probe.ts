@@ -18,11 +18,9 @@ import type { ControlConnection, ExpectOptions } from './control-connection.ts';
 import { LinkError } from './errors.ts';
 
 export type ProbeOptions = ExpectOptions & {
-  /** Asked after each probe but the first: whether the link is fast by somebody else's clock. May take some milliseconds. */
-  readonly seemsFast?: () => Promise<boolean>;
+  /** Asked after each probe: whether another one is wanted, whatever the clocks at both ends say; null where these are to decide. */
+  readonly isWanted?: () => Promise<boolean | null>;
 };
-
-const nobodySays = async (): Promise<boolean> => await Promise.resolve(false);
 
 /** In the features of a hello: this side answers `probe`. */
 export const PROBE_FEATURE = 'probe';
@@ -48,20 +46,19 @@ const ARRIVALS_MAX = 64;
 
 /** Milliseconds per byte; null when the peer does not answer probes, or not in time. Never throws. */
 export async function probeLink(connection: ControlConnection, options: ProbeOptions): Promise<number | null> {
-  const { seemsFast = nobodySays } = options;
   if (!connection.peerHello.features.includes(PROBE_FEATURE)) return null;
   try {
     const first = await probeOnce(connection, FIRST_BYTES, options);
     if (first > SLOW_MS_PER_BYTE) return first;
-    let fastest = await probeOnce(connection, NEXT_BYTES, options);
-    if (!(await seemsFast()) && first > FAST_MS_PER_BYTE) return fastest;
-    for (let inVain = 0, i = 1; inVain < IN_VAIN_MAX && i < PROBES_MAX; i++) {
+    let fastest: number | null = null;
+    for (let inVain = 0, i = 0; i < PROBES_MAX; i++) {
+      const isEnough = i > 0 && (first > FAST_MS_PER_BYTE || inVain >= IN_VAIN_MAX);
+      if (!((await options.isWanted?.()) ?? !isEnough)) break;
       const next = await probeOnce(connection, NEXT_BYTES, options);
-      await seemsFast();
-      inVain = next < FASTER * fastest ? 0 : inVain + 1;
-      fastest = Math.min(fastest, next);
+      inVain = fastest === null || next < FASTER * fastest ? 0 : inVain + 1;
+      fastest = Math.min(fastest ?? Infinity, next);
     }
-    return fastest;
+    return fastest ?? first;
   } catch (error) {
     // Whoever uses the connection next hears of its end.
     if (error instanceof LinkError) return null;
