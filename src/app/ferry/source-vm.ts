@@ -5,7 +5,7 @@
  * goes through `#monitor`, which reconnects. The process is named by pid and start time, never by the VM's name.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pacedDowntimeLimitMs } from '../../core/strategy/scheduler.ts';
+import { pacedDowntimeLimitMs } from '../../core/strategy/stop-order.ts';
 import { hasPullPhase, type MigrationOptions } from '../../core/model/migration.ts';
 import type { Problem } from '../../core/model/vm.ts';
 import type { ObservedSource } from '../../core/machine/source-states.ts';

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { PageTable } from '../pages/page-table.ts';
 import { createPrecopy } from './precopy.ts';
 import * as limits from './limits.ts';
-import { Scheduler, type SchedulerOptions } from './scheduler.ts';
+import type { SchedulerOptions } from './scheduler-types.ts';
+import { Scheduler } from './scheduler.ts';
 
 function setUp(options: Partial<SchedulerOptions> = {}): { table: PageTable; scheduler: Scheduler; out: Uint32Array } {
   const table = new PageTable([{ name: 'pc.ram', pageCount: 2048 }], 2);

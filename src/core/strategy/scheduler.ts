@@ -15,105 +15,22 @@
  * only when the feed has ended, nothing is pending and every batch was acknowledged.
  */
 import { assert } from '../base/assert.ts';
-import type { PageCounts, PageDirectory, RoundReport } from '../model/migration.ts';
-import type { SwitchoverReport } from '../model/switchover.ts';
 import type { PageTable } from '../pages/page-table.ts';
-import { DirtyHistory } from './dirty-history.ts';
-import { FeedRegulator, type FeedHold, type FeedPhase } from './feed-regulator.ts';
+import { DirtyRate } from './dirty-rate.ts';
+import { FeedRegulator } from './feed-regulator.ts';
+import { GuestStop, type StopTime } from './guest-stop.ts';
 import * as limits from './limits.ts';
 import { LinkWindow } from './link-window.ts';
-import { Progress, timeToGoMs } from './progress.ts';
-import { remainingWork } from './remaining-work.ts';
 import { pageDirectory } from './page-directory.ts';
+import { Progress, timeToGoMs } from './progress.ts';
 import { Pruning, type ReportOrder } from './pruning.ts';
+import { remainingWork } from './remaining-work.ts';
 import { RoundLog } from './round-log.ts';
+import type { Orders, SchedulerOptions, SchedulerSnapshot, SentBatch } from './scheduler-types.ts';
 import { SentTotals } from './sent-totals.ts';
-import { isStopDue } from './stop-order.ts';
-import type { Moment, Strategy, SwitchoverReason } from './strategy.ts';
+import type { Moment, Strategy } from './strategy.ts';
 import { SwitchoverBound, type BoundFacts } from './switchover-bound.ts';
 import { TokenBucket } from './token-bucket.ts';
-
-export type SchedulerOptions = {
-  /** Knows the number of lanes. */
-  readonly table: PageTable;
-  /**
-   * `strict`: QEMU >= 8.1 with return-path and switchover-ack, the ack withheld. `paced`: older; set QEMU's downtime-limit
-   * to what pacedDowntimeLimitMs says.
-   */
-  readonly feedHold: FeedHold;
-  readonly downtimeTargetMs: number;
-  readonly maxBandwidthBytesPerSecond: number | null;
-  /** Most pages of one batch. */
-  readonly batchPages: number;
-  readonly nowMs: number;
-  readonly strategy: Strategy;
-  /** Whether the guest will be asked which pages it can do without. */
-  readonly prune: boolean;
-  /** Pages of one question to it, a multiple of 512. */
-  readonly reportPages?: number;
-  /** What is left when the guest stops is pulled by the destination; lanes send nothing more. */
-  readonly pull: boolean;
-  /** Whether pages that are sent again may travel as deltas. */
-  readonly delta?: boolean;
-  /** When the guest has stopped, look at so many pages again although they were not named, because QEMU may miss writes. Default 0. */
-  readonly recheckPages?: number;
-};
-
-/** What a lane says when it has read and framed a batch. */
-export type SentBatch = {
-  /** The n-th batch that nextBatch granted to this lane has id n, from 0. */
-  readonly id: number;
-  readonly dataPages: number;
-  /** Of `dataPages`. */
-  readonly deltaPages?: number;
-  readonly unchangedPages?: number;
-  /** Of `dataPages` and of `wireBytes`, what had been sent before; without it pages are counted by when they were handed out. */
-  readonly resentPages?: number;
-  readonly resentBytes?: number;
-  readonly zeroPages: number;
-  readonly wireBytes: number;
-};
-
-export type Orders = {
-  readonly feed: 'read' | 'hold';
-  /** Why the guest is to be stopped; null before that is decided, and again once it has stopped. */
-  readonly switchover: SwitchoverReason | null;
-  /** The feed has ended and everything that it named is placed at the destination. */
-  readonly drained: boolean;
-};
-
-export type SchedulerSnapshot = {
-  /** 0 to 0.99, never decreasing. */
-  readonly progress: number;
-  /** Null before a rate is known. */
-  readonly timeToGoMs: number | null;
-  readonly round: number;
-  readonly rounds: readonly RoundReport[];
-  readonly pages: PageCounts;
-  readonly directory: PageDirectory;
-  readonly pagesPending: number;
-  /** Named, but the guest has not said yet whether it needs them. */
-  readonly pagesUndecided: number;
-  readonly pagesInFlight: number;
-  readonly dirtyPagesPerSecond: number;
-  readonly wireBytes: number;
-  /** Of these, of pages that had been sent before. */
-  readonly resentBytes: number;
-  /** What the link carries when it has something to carry. */
-  readonly wireBytesPerSecond: number;
-  /** The downtime if the guest were stopped now; null before the first measurement. */
-  readonly predictedDowntimeMs: number | null;
-  /** Promised: the guest is stopped at the latest so long after the start; null when nothing is, or not yet. */
-  readonly boundMs: number | null;
-  readonly feedPhase: FeedPhase;
-  /** Null until the strategy, or QEMU, wants the guest stopped. */
-  readonly switchover: SwitchoverReport | null;
-};
-
-/** QEMU's own limit in a paced migration: half of the target is left to our backlog and the fixed part. */
-export function pacedDowntimeLimitMs(downtimeTargetMs: number): number {
-  return Math.max(1, Math.round(downtimeTargetMs / 2));
-}
 
 export class Scheduler {
   readonly #table: PageTable;
@@ -123,7 +40,8 @@ export class Scheduler {
   readonly #pruning: Pruning;
   readonly #link: LinkWindow;
   readonly #bucket: TokenBucket;
-  readonly #dirty = new DirtyHistory();
+  readonly #dirty = new DirtyRate();
+  readonly #stop = new GuestStop();
   readonly #log: RoundLog;
   readonly #bound: SwitchoverBound;
   readonly #startMs: number;
@@ -131,19 +49,9 @@ export class Scheduler {
   /** Per lane, the batches not yet sent: their round, and how many of their pages had been sent before. */
   readonly #unsent: { roundIndex: number; againPages: number }[][];
 
-  /** `draining`: to be stopped as soon as little is in flight. `stopping`: QEMU has the order. */
-  #guest: 'running' | 'draining' | 'stopping' | 'stopped' = 'running';
   #feedHasEnded = false;
-  #switchover: (SwitchoverReport & { readonly reason: SwitchoverReason }) | null = null;
-  /** Since when the guest is to be stopped. */
-  #decidedAtMs = 0;
   #fixedDowntimeMs = limits.FIXED_DOWNTIME_MS;
   #roundsBegun = 1;
-  #namingsAtSweepEnd = 0;
-  #renamingsAtSweepEnd = 0;
-  #dirtyPagesPerSecond = 0;
-  #dirtyPagesPerSecondMin = Infinity;
-  #dirtyIntervals = 0;
   readonly #sent = new SentTotals();
   #hasClosedRounds = false;
   /** The sync that was asked for came while pages were pending. */
@@ -183,14 +91,8 @@ export class Scheduler {
 
   /** The END of the RAM section began: the guest is stopped. */
   vcpusStopped(nowMs: number): void {
-    if (this.#guest === 'stopped') return;
-    this.#switchover = {
-      reason: 'QEMU stopped the guest by itself',
-      ...this.#switchover,
-      ...this.#switchoverAt(nowMs),
-      expectedDowntimeMs: this.#switchover?.expectedDowntimeMs ?? null,
-    };
-    this.#guest = 'stopped';
+    if (this.#stop.isStopped) return;
+    this.#stop.stopped(this.#stopTime(nowMs));
     this.#pruning.guestStopped();
     this.#strategy.guestStops();
     if (!this.#options.pull) this.#table.releaseWithheld();
@@ -229,7 +131,7 @@ export class Scheduler {
 
   /** To be asked of the guest now; null = nothing. Call it again until then, after every chunk and every answer. */
   nextReport(nowMs: number): ReportOrder | null {
-    return this.#guest === 'running' ? this.#pruning.nextOrder(this.#feed.sweptPages, nowMs) : null;
+    return this.#stop.isRunning ? this.#pruning.nextOrder(this.#feed.sweptPages, nowMs) : null;
   }
 
   /** What stopping, device state and round trips are measured or known to take. */
@@ -243,7 +145,7 @@ export class Scheduler {
    */
   nextBatch(lane: number, nowMs: number, out: Uint32Array): number {
     // From the order to stop on what is left is pulled: what is on its way then would only hold up the device state.
-    if (this.#guest !== 'running' && this.#options.pull) return 0;
+    if (!this.#stop.isRunning && this.#options.pull) return 0;
     if (!this.#link.isOpen(lane) || this.#table.pendingPagesOfLane(lane) === 0 || !this.#bucket.isOpen(nowMs)) return 0;
     this.#link.pass(this.#table.pendingPages > 0, nowMs);
     const capped = Math.floor(this.#bucket.pagesMax(this.#link.wireBytesPerPage));
@@ -264,7 +166,7 @@ export class Scheduler {
    */
   nextZeroBatch(lane: number, out: Uint32Array): number {
     if (this.#table.stalePages === 0 || !this.#link.isOpen(lane)) return 0;
-    if (this.#guest !== 'running' && this.#options.pull) return 0;
+    if (!this.#stop.isRunning && this.#options.pull) return 0;
     const count = this.#table.takeZeroRuns(lane, out);
     if (count === 0) return 0;
     this.#unsent[lane]!.push({ roundIndex: this.#log.openIndex, againPages: Infinity });
@@ -292,17 +194,13 @@ export class Scheduler {
     this.#link.pass(this.#table.pendingPages > 0, nowMs);
     const sweep = this.#feed.takeEndedSweep();
     if (sweep !== null) {
-      const pages = this.#table.pendingNamings - this.#namingsAtSweepEnd;
-      this.#namingsAtSweepEnd = this.#table.pendingNamings;
-      // A refresh names only what is not pending anyway, which says too little about the guest.
-      if (!sweep.first && !this.#isRefresh) this.#dirty.add(sweep.sinceMs, pages);
+      this.#dirty.sweepEnded(sweep, this.#table, this.#isRefresh);
       this.#isRefresh = false;
-      if (!sweep.first) this.#noteDirtyRate(sweep.sinceMs);
     }
     if (this.#strategy.isBounded) this.#keepBound(nowMs);
-    if (this.#guest === 'draining') this.#stopWhenDue(nowMs);
-    if (sweep !== null && this.#guest === 'running') this.#consider(this.#moment('sweepEnd', nowMs), nowMs);
-    if (this.#guest === 'running') {
+    if (this.#stop.isDraining) this.#stopWhenDue(nowMs);
+    if (sweep !== null && this.#stop.isRunning) this.#consider(this.#moment('sweepEnd', nowMs), nowMs);
+    if (this.#stop.isRunning) {
       if (this.#options.feedHold === 'paced') {
         if (sweep !== null) this.#atRoundEnd(nowMs);
       } else if (this.#feed.phase === 'held') this.#whileHeld(nowMs);
@@ -314,15 +212,14 @@ export class Scheduler {
       this.#hasClosedRounds = true;
       this.#log.close(this.#table.renamings, nowMs);
     }
-    const switchover = this.#guest === 'stopping' ? (this.#switchover?.reason ?? null) : null;
-    return { feed: this.#feedOrder(), switchover, drained };
+    return { feed: this.#feedOrder(), switchover: this.#stop.order, drained };
   }
 
   snapshot(nowMs: number): SchedulerSnapshot {
     const work = remainingWork(this.#table, this.#link, {
       isFirstSweep: this.#feed.phase === 'first',
-      dirtyPagesPerSecond: this.#guest === 'stopped' ? 0 : this.#dirtyPagesPerSecond,
-      fixedMs: this.#fixedDowntimeMs + (this.#guest === 'running' ? limits.STOP_DELAY_MS : 0),
+      dirtyPagesPerSecond: this.#stop.isStopped ? 0 : this.#dirty.pagesPerSecond,
+      fixedMs: this.#fixedDowntimeMs + (this.#stop.isRunning ? limits.STOP_DELAY_MS : 0),
     });
     const rounds = this.#log.reports();
     const zero = Math.min(this.#table.totalPages, this.#table.skippedZeroPages + this.#sent.zeroPages);
@@ -339,20 +236,20 @@ export class Scheduler {
         pruned: this.#options.prune ? this.#table.sparedPages : null,
         delta: this.#sent.deltaPages,
         unchanged: this.#sent.unchangedPages,
-        pulled: this.#options.pull && this.#guest === 'stopped' ? this.#waitingPages : null,
+        pulled: this.#options.pull && this.#stop.isStopped ? this.#waitingPages : null,
       },
       directory: pageDirectory(this.#table, this.#link.inFlightPages),
       pagesPending: this.#waitingPages,
       pagesUndecided: this.#table.undecidedPages(),
       pagesInFlight: this.#link.inFlightPages,
-      dirtyPagesPerSecond: this.#dirtyPagesPerSecond,
+      dirtyPagesPerSecond: this.#dirty.pagesPerSecond,
       wireBytes: this.#sent.wireBytes,
       resentBytes: this.#sent.resentBytes,
       wireBytesPerSecond: this.#link.wireBytesPerSecond ?? 0,
       predictedDowntimeMs: this.#moment('roundEnd', nowMs).predictedDowntimeMs,
       boundMs: this.#bound.boundMs,
       feedPhase: this.#feed.phase,
-      switchover: this.#switchover,
+      switchover: this.#stop.report,
     };
   }
 
@@ -367,7 +264,7 @@ export class Scheduler {
   }
 
   #feedOrder(): 'read' | 'hold' {
-    if (this.#guest === 'stopping' || this.#guest === 'stopped') return 'read';
+    if (this.#stop.isOrdered) return 'read';
     if (this.#pruning.holdsFeed(this.#feed.sweptPages)) return 'hold';
     if (this.#options.feedHold === 'strict') return this.#feed.phase === 'held' ? 'hold' : 'read';
     const targetPages = (this.#options.downtimeTargetMs / 2) * this.#link.pagesPerMs;
@@ -381,7 +278,7 @@ export class Scheduler {
     if (this.#backlogPages() <= this.#pruning.passMs * this.#link.pagesPerMs) this.#pruning.wantFinal();
     if (this.#table.pendingPages === 0 && this.#pruning.mayStop) {
       this.#atRoundEnd(nowMs);
-      if (this.#guest === 'running') this.#feed.release();
+      if (this.#stop.isRunning) this.#feed.release();
       return;
     }
     const wish = this.#syncWish(nowMs - this.#feed.freshSinceMs);
@@ -404,18 +301,9 @@ export class Scheduler {
     return this.#table.unsentPendingPages / this.#link.pagesPerMs;
   }
 
-  /** Pages named again since the last sweep's end, the pending ones included: the guest wrote to each of them. */
-  #noteDirtyRate(sinceMs: number): void {
-    const pages = this.#table.renamings - this.#renamingsAtSweepEnd;
-    this.#renamingsAtSweepEnd = this.#table.renamings;
-    this.#dirtyPagesPerSecond = (pages / Math.max(1, sinceMs)) * 1000;
-    this.#dirtyPagesPerSecondMin = Math.min(this.#dirtyPagesPerSecondMin, this.#dirtyPagesPerSecond);
-    this.#dirtyIntervals++;
-  }
-
   /** Promises a time until the stop once the rate is known, and asks the strategy all the time to keep it. */
   #keepBound(nowMs: number): void {
-    if (this.#guest !== 'running') return;
+    if (!this.#stop.isRunning) return;
     const firstSweepEnded = this.#feed.phase !== 'first';
     if (this.#link.isMeasured && !this.#pruning.isLearning && this.#bound.isDue(firstSweepEnded, nowMs)) {
       this.#bound.promise(this.#boundFacts(nowMs), nowMs);
@@ -449,7 +337,7 @@ export class Scheduler {
 
   #atRoundEnd(nowMs: number): void {
     this.#consider(this.#moment('roundEnd', nowMs), nowMs);
-    if (this.#guest === 'running') this.#closeRound(nowMs);
+    if (this.#stop.isRunning) this.#closeRound(nowMs);
   }
 
   #closeRound(nowMs: number): void {
@@ -462,37 +350,32 @@ export class Scheduler {
     if (reason === null) return;
     if (!this.#pruning.mayStop) return this.#pruning.wantFinal();
     const { predictedDowntimeMs } = this.#moment('approach', nowMs);
-    this.#switchover = { reason, ...this.#switchoverAt(nowMs), expectedDowntimeMs: predictedDowntimeMs };
-    this.#guest = 'draining';
-    this.#decidedAtMs = nowMs;
+    this.#stop.decide({ reason, ...this.#stopTime(nowMs), expectedDowntimeMs: predictedDowntimeMs }, nowMs);
     this.#stopWhenDue(nowMs);
   }
 
   #stopWhenDue(nowMs: number): void {
     const { pull } = this.#options;
-    const isDue = isStopDue({
-      sinceDecisionMs: nowMs - this.#decidedAtMs,
+    const facts = {
       leftPages: pull ? this.#link.inFlightPages : this.#backlogPages(),
       pagesPerMs: this.#link.pagesPerMs,
       pull,
       isHeld: this.#feed.phase === 'held',
       boundLeftMs: this.#bound.leftMs(nowMs),
-      dirtyPagesPerMsMin: this.#dirtyPagesPerSecondMin / 1000,
-    });
-    if (!isDue) return;
-    this.#guest = 'stopping';
+      dirtyPagesPerMsMin: this.#dirty.pagesPerMsMin,
+    };
+    if (!this.#stop.orderWhenDue(facts, nowMs)) return;
     this.#strategy.guestStops();
     this.#feed.open();
   }
 
-  #switchoverAt(nowMs: number): Pick<SwitchoverReport, 'afterMs' | 'rounds' | 'boundMs'> {
+  #stopTime(nowMs: number): StopTime {
     return { afterMs: nowMs - this.#startMs, rounds: this.#roundsBegun, boundMs: this.#bound.boundMs };
   }
 
   #moment(at: Moment['at'], nowMs: number): Moment {
     const { feedHold } = this.#options;
     const leftPages = at === 'sending' || this.#dirty.isEmpty ? null : this.#leftPages(nowMs);
-    const isShown = this.#dirtyIntervals >= limits.DIRTY_INTERVALS_MIN;
     // QEMU below 8.1 watches the target itself; here only the other rules may stop the guest.
     const isKnown = leftPages !== null && feedHold === 'strict';
     return {
@@ -501,7 +384,7 @@ export class Scheduler {
       leftPages,
       predictedDowntimeMs: isKnown ? this.#fixedDowntimeMs + leftPages / this.#link.pagesPerMs : null,
       neverDirtiedPages: this.#table.pendingNeverDirtiedPages,
-      dirtyPagesPerMsMin: isShown ? this.#dirtyPagesPerSecondMin / 1000 : 0,
+      dirtyPagesPerMsMin: this.#dirty.shownPagesPerMsMin,
       pagesPerMs: this.#link.pagesPerMs,
       repeatCost: this.#options.delta === true ? this.#sent.repeatCost : 1,
       boundLeftMs: this.#bound.leftMs(nowMs),

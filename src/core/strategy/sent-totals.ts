@@ -1,6 +1,6 @@
 /** What lanes have sent so far, by kind, and what a repeat costs compared with a first copy. */
 import * as limits from './limits.ts';
-import type { SentBatch } from './scheduler.ts';
+import type { SentBatch } from './scheduler-types.ts';
 
 export class SentTotals {
   dataPages = 0;

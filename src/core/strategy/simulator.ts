@@ -5,7 +5,9 @@
  */
 import { PageTable } from '../pages/page-table.ts';
 import { createStrategy, type StrategyOptions } from './create-strategy.ts';
-import { pacedDowntimeLimitMs, Scheduler, type Orders, type SchedulerSnapshot } from './scheduler.ts';
+import { pacedDowntimeLimitMs } from './stop-order.ts';
+import type { Orders, SchedulerSnapshot } from './scheduler-types.ts';
+import { Scheduler } from './scheduler.ts';
 import { SimGuest, type SimWorkload } from './sim-guest.ts';
 import { SimQemu, type SimRecord } from './sim-qemu.ts';
 import { SimRandom } from './sim-random.ts';

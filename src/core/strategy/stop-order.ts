@@ -31,3 +31,8 @@ function drainPays({ sinceDecisionMs, pagesPerMs, isHeld, boundLeftMs, dirtyPage
   if (boundLeftMs !== null && boundLeftMs <= limits.BOUND_STOP_MS) return false;
   return dirtyPagesPerMsMin < limits.DRAIN_DIRTY_SHARE * pagesPerMs;
 }
+
+/** QEMU's own limit in a paced migration: half of the target is left to our backlog and the fixed part. */
+export function pacedDowntimeLimitMs(downtimeTargetMs: number): number {
+  return Math.max(1, Math.round(downtimeTargetMs / 2));
+}
