@@ -80,7 +80,10 @@ function build(folder: string): void {
   const work = mkdtempSync(join(dirname(folder), 'building-'));
   const apt = new PrivateApt(join(cache, 'apt'), release);
   const kernel = apt.dependencyOf(release.codename, 'linux-image-cloud-amd64', /^linux-image-/);
-  extractPackages(apt.download(release.codename, [kernel, 'qemu-guest-agent']), join(work, 'packages'));
+  extractPackages(
+    apt.download(release.codename, [kernel, 'qemu-guest-agent', 'util-linux-extra']),
+    join(work, 'packages'),
+  );
   compile(work);
   writeKernel(work);
   writeInitrd(work);
@@ -137,19 +140,22 @@ function writeInitrd(work: string): void {
   archive.file('bin/work', readFileSync(join(work, 'programs/work')));
   for (const name of workPrograms) archive.link(`bin/${name}`, 'work');
   const agent = join(work, 'packages/usr/sbin/qemu-ga');
+  const fincore = join(work, 'packages/usr/bin/fincore');
   archive.file('bin/qemu-ga', readFileSync(agent));
-  addLibraries(archive, agent);
+  archive.file('bin/fincore', readFileSync(fincore));
+  addLibraries(archive, [agent, fincore]);
   const modules = modulesInOrder(join(work, 'packages'));
   for (const module of modules) archive.file(`lib/modules/${module.name}`, module.content, 0o644);
   archive.file('lib/modules/order', Buffer.from(modules.map((module) => `${module.name}\n`).join('')), 0o644);
   writeFileSync(join(work, 'initrd'), archive.bytes());
 }
 
-/** The shared libraries of the guest agent, from this machine (the system's QEMU needs the same ones), and their loader. */
-function addLibraries(archive: CpioArchive, program: string): void {
-  const text = run('ldd', [program]);
-  if (text.includes('not found')) throw new SetupError(`Libraries of the guest agent are missing here:\n${text}`);
-  for (const [, file = ''] of text.matchAll(/(?:=> |^\s+)(\/\S+) \(0x/gm)) {
+/** The shared libraries of these programs, from this machine (the system's QEMU and its util-linux need the same ones), and their loader. */
+function addLibraries(archive: CpioArchive, programs: readonly string[]): void {
+  const text = run('ldd', programs);
+  if (text.includes('not found')) throw new SetupError(`Libraries of the guest's programs are missing here:\n${text}`);
+  const files = Array.from(text.matchAll(/(?:=> |^\s+)(\/\S+) \(0x/gm), ([, file = '']) => file);
+  for (const file of new Set(files)) {
     archive.file(`${/ld-linux/.test(file) ? 'lib64' : 'lib'}/${basename(file)}`, readFileSync(file));
   }
 }

@@ -3,7 +3,7 @@
  * out what it asks for. It starts with a reservation, or after a restart of the agent with what the journal says.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AppError, describeError } from '../../core/base/errors.ts';
+import { describeError } from '../../core/base/errors.ts';
 import { destinationEnded, stepDestination } from '../../core/machine/destination-machine.ts';
 import type {
   DestinationEffect,
@@ -15,12 +15,11 @@ import type {
 import type { DestinationEntry } from '../../core/machine/records.ts';
 import type { QueryAnswer } from '../../core/machine/source-states.ts';
 import type { MigrationView } from '../../core/model/migration.ts';
-import type { Problem } from '../../core/model/vm.ts';
 import type { ControlMessage } from '../../core/wire/control-messages.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { arrivalView, lostReport, type Arrival } from './arrival.ts';
-import { causeOf } from './cause.ts';
+import { causeOf, problemsOf } from './cause.ts';
 import { IncomingGuest, type ReserveMessage } from './incoming-guest.ts';
 import { writeEntry } from './journal-effects.ts';
 import { whyUndecidable } from './undecidable.ts';
@@ -138,6 +137,9 @@ export class DestinationSession {
           await this.#guest.loadPrologue(bytes);
           this.#connection?.post({ type: 'prologueLoaded' });
         });
+        return;
+      case 'hotFiles':
+        this.#guest.hotFiles = Buffer.from(bytes);
         return;
       case 'sidePart':
         this.#feed(async () => await this.#guest.feed(bytes));
@@ -279,6 +281,7 @@ export class DestinationSession {
   #onState(state: DestinationState): void {
     this.#parts.log.debug('migration.stage', `Destination is ${state.name}`, { migration: this.migrationId });
     if (state.name === 'active') void this.#awaitRelease();
+    if (state.name === 'active') void this.#guest.warmUp(this.#parts.log);
     if (state.name === 'lost') this.#onLost();
     if (destinationEnded(state)) void this.#end(state);
   }
@@ -456,12 +459,6 @@ function isGuestLost(state: DestinationState): boolean {
 /** 0 after a restart, when no stream can come any more. */
 function memoryBytesOf(reserve: ReserveMessage | null): number {
   return reserve?.blocks.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
-}
-
-/** All the reasons of a refused reservation; none for any other error. */
-function problemsOf(error: unknown): readonly Problem[] {
-  if (!(error instanceof AppError) || !('problems' in error)) return [];
-  return Array.isArray(error.problems) ? (error.problems as Problem[]) : [];
 }
 
 /** Written before this guest could be the only one: a failure still ends in an abort. */

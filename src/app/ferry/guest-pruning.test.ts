@@ -7,6 +7,9 @@ import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { vmSpecSchema } from '../../core/model/vm.ts';
+import { WARM_UP_FEATURE } from '../../core/wire/control-messages.ts';
+import type { ControlConnection } from '../../io/link/control-connection.ts';
+import { silentLogger } from '../../io/log/logger.ts';
 import { GuestPruning, type PruningOptions } from './guest-pruning.ts';
 import type { PruneAnswer } from './pump-protocol.ts';
 
@@ -46,6 +49,10 @@ class Guest {
   /** Files opened and not closed. */
   openFiles = 0;
   isSilent = false;
+  /** How each program ends: its exit code and what it prints; null: it never does. Undefined: the agent forbids programs. */
+  program: { code: number; output: string } | null | undefined;
+  /** The scripts of programs, and between them the files written. */
+  readonly done: string[] = [];
   readonly #sockets: Socket[] = [];
   readonly #handles: { path: string; at: number }[] = [];
   readonly #server = createServer((socket) => {
@@ -75,7 +82,19 @@ class Guest {
       result = this.#handles.push({ path: given.path ?? '', at: 0 }) - 1;
     }
     if (execute === 'guest-file-close') this.openFiles--;
-    if (execute === 'guest-file-write') this.written.push(file?.path ?? '');
+    if (execute === 'guest-file-write') {
+      this.written.push(file?.path ?? '');
+      this.done.push(file?.path ?? '');
+    }
+    if (execute === 'guest-exec') {
+      this.done.push(given.path ?? '');
+      result = { pid: 7 };
+    }
+    if (execute === 'guest-exec-status' && this.program !== undefined) {
+      const { code = 0, output = '' } = this.program ?? {};
+      const ended = { exited: true, exitcode: code, 'out-data': Buffer.from(output).toString('base64') };
+      result = this.program === null ? { exited: false } : ended;
+    }
     if (execute === 'guest-file-read' && file !== undefined) {
       if (file.path === '/proc/kpageflags') await sleep(this.readDelayMs);
       const bytes = this.files[file.path]!.subarray(file.at, file.at + (given.count ?? 0) + this.extraBytes);
@@ -83,7 +102,9 @@ class Guest {
       result = { count: bytes.length, 'buf-b64': bytes.toString('base64') };
     }
     const isRefused = execute === 'guest-file-flush' && this.flushError !== null;
-    const answer = isRefused ? { error: { class: 'GenericError', desc: this.flushError } } : { return: result };
+    const isForbidden = execute === 'guest-exec' && this.program === undefined;
+    const desc = isForbidden ? 'Command guest-exec has been disabled' : this.flushError;
+    const answer = isRefused || isForbidden ? { error: { class: 'GenericError', desc } } : { return: result };
     const sentinel = execute === 'guest-sync-delimited' ? '\xff' : '';
     socket.write(Buffer.from(`${sentinel}${JSON.stringify(answer)}\n`, 'latin1'));
   }
@@ -97,7 +118,7 @@ async function withGuest(options: Partial<PruningOptions>, run: (scene: Scene) =
   const spec = vmSpecSchema.parse({ name: 'one', memory: '128M' });
   const paths = { qmpPath: '', qgaPath: guest.path, runFolder: guest.folder };
   const said: string[] = [];
-  const all: PruningOptions = { prune: 'soft', keepCache: false, dropSlabs: false, ...options };
+  const all: PruningOptions = { prune: 'soft', keepCache: false, dropSlabs: false, warmUp: false, ...options };
   const pruning = new GuestPruning({ name: 'one', spec, pid: 1, startTicks: 1, ...paths }, all, (text) =>
     said.push(text),
   );
@@ -227,5 +248,76 @@ test('a guest that stops before its agent has said a word gets a note; an open f
     pruning.close();
     await until('closed', () => guest.openFiles === 0);
     assert.equal(pruning.note, null);
+  });
+});
+
+const connectionTo = (
+  features: readonly string[],
+  sent: [string, string][] = [],
+): Pick<ControlConnection, 'peerName' | 'peerHello' | 'send'> => ({
+  peerName: 'b',
+  peerHello: { type: 'hello', protocolVersion: 2, features: [...features], software: 'vmferry', host: 'b' },
+  send: async ({ type }, attachment) => {
+    await Promise.resolve();
+    sent.push([type, Buffer.from(attachment ?? []).toString()]);
+  },
+});
+
+test('files in the cache are named before it is dropped, and the destination is told', async () => {
+  await withGuest({ warmUp: true }, async ({ guest, pruning, answers }) => {
+    guest.program = { code: 124, output: '/db\n\n4194304 8000000 /db\n8192 8192 /a\\x20b\n' };
+    pruning.start(Promise.resolve(layout));
+    await until('ready', () => has(answers, 'agentReady'));
+    assert.deepEqual(guest.done, ['timeout', '/proc/sys/vm/drop_caches']);
+    const sent: [string, string][] = [];
+    await pruning.warmUpThere(connectionTo([WARM_UP_FEATURE], sent));
+    assert.deepEqual(sent, [['hotFiles', '/db\n/a b\n']]);
+    const note = 'VM "one" reads 2 files of its former cache (4.01 MiB) again, in the background';
+    assert.deepEqual([pruning.note, pruning.notes], [null, [note]]);
+    await pruning.warmUpThere(connectionTo([], sent));
+    assert.equal(sent.length, 1);
+    assert.match(pruning.notes.join(), /does not read .* again: host "b" runs an older vmferry$/);
+  });
+});
+
+test('a guest that goes on at the source reads what it dropped there again', async () => {
+  await withGuest({ warmUp: true }, async ({ guest, pruning, answers }) => {
+    guest.program = { code: 0, output: '\n8192 8192 /a\n' };
+    pruning.start(Promise.resolve(layout));
+    await until('ready', () => has(answers, 'agentReady'));
+    pruning.close();
+    await pruning.warmUpHere(silentLogger);
+    assert.deepEqual(guest.done, ['timeout', '/proc/sys/vm/drop_caches', 'sh']);
+    assert.deepEqual(pruning.notes, []);
+  });
+});
+
+test('an agent that runs no programs, or none that end, and a guest without fincore: the cache is dropped all the same', async () => {
+  const cases = [
+    [undefined, /guest-exec has been disabled/],
+    [{ code: 3, output: '' }, /no program "fincore"/],
+    [null, /waited 2500 ms in vain for timeout/],
+  ] as const;
+  for (const [program, reason] of cases) {
+    await withGuest({ warmUp: true }, async ({ guest, pruning, answers }) => {
+      guest.program = program;
+      pruning.start(Promise.resolve(layout));
+      await until('ready', () => has(answers, 'agentReady'));
+      assert.deepEqual(guest.written, ['/proc/sys/vm/drop_caches']);
+      assert.equal(pruning.note, null);
+      assert.match(pruning.notes.join(), /^VM "one" does not read the files of its cache again: /);
+      assert.match(pruning.notes.join(), reason);
+      const sent: [string, string][] = [];
+      await pruning.warmUpThere(connectionTo([WARM_UP_FEATURE], sent));
+      assert.deepEqual(sent, []);
+    });
+  }
+});
+
+test('where no cache is dropped nothing is listed', async () => {
+  await withGuest({ warmUp: true, prune: 'free' }, async ({ guest, pruning, answers }) => {
+    pruning.start(Promise.resolve(layout));
+    await until('ready', () => has(answers, 'agentReady'));
+    assert.deepEqual([guest.done, pruning.notes], [[], []]);
   });
 });

@@ -12,6 +12,9 @@ import type { MigrationOptions } from '../../core/model/migration.ts';
 import type { CacheRule } from '../../core/pages/page-flags.ts';
 import { layOutBlocks, type PageBlock } from '../../core/pages/block-layout.ts';
 import type { ReportOrder } from '../../core/strategy/pruning.ts';
+import { formatBytes } from '../../core/model/units.ts';
+import { WARM_UP_FEATURE } from '../../core/wire/control-messages.ts';
+import type { ControlConnection } from '../../io/link/control-connection.ts';
 import type { Logger } from '../../io/log/logger.ts';
 import { readGuestText, writeGuestText } from '../../io/qemu/guest-files.ts';
 import type { GuestAgent } from '../../io/qemu/guest-agent.ts';
@@ -19,10 +22,12 @@ import { GuestPageReporter } from '../../io/qemu/guest-page-report.ts';
 import type { GpaWindow } from '../../io/qemu/gpa-map.ts';
 import { fileCacheBytes, memoryUse } from './guest-kernel.ts';
 import { pageBlocks } from './guest-ram.ts';
+import type { HotFiles } from './hot-files.ts';
 import type { LocalVm, MigrationRequest } from './ports.ts';
 import { cacheRuleOf, connectAgent, refuseUnsafeGuest } from './pruning-agent.ts';
 import type { PruneAnswer } from './pump-protocol.ts';
 import type { SourceFacts } from './source-vm.ts';
+import { listHotFiles, readAgain } from './warm-up.ts';
 
 const CONNECT_TIMEOUT_MS = 2_000;
 const CALL_TIMEOUT_MS = 3_000;
@@ -42,7 +47,7 @@ const SHORT_SECONDS = 5;
 /** Dropping more than this takes so long that it is not done before the first page is sent. */
 const EARLY_DROP_BYTES_MAX = 8 * 2 ** 30;
 
-export type PruningOptions = Pick<MigrationOptions, 'prune' | 'keepCache' | 'dropSlabs'>;
+export type PruningOptions = Pick<MigrationOptions, 'prune' | 'keepCache' | 'dropSlabs' | 'warmUp'>;
 
 export type GuestLayout = {
   /** RAM blocks in QEMU's order, and where the guest sees them. */
@@ -82,6 +87,10 @@ export class GuestPruning {
   #isNewPass = false;
   #hasFailed = false;
   #note: string | null = null;
+  /** What the guest had in its cache; null unless it is to be read again. */
+  #hotFiles: HotFiles | null = null;
+  #hasDropped = false;
+  #warmUpNote: string | null = null;
   #work: Promise<void> = Promise.resolve();
 
   /** `say` is for the log: how long the guest took, and why it cannot be asked, or not any more. */
@@ -97,6 +106,30 @@ export class GuestPruning {
     return this.#note;
   }
 
+  /** That, and what becomes of the cache. */
+  get notes(): readonly string[] {
+    return [this.#note, this.#warmUpNote].filter((note) => note !== null);
+  }
+
+  /** Tells the destination what the guest shall read again there. Throws LinkError. */
+  async warmUpThere(connection: Pick<ControlConnection, 'peerName' | 'peerHello' | 'send'>): Promise<void> {
+    const hot = this.#hotFiles;
+    if (hot === null || hot.files === 0) return;
+    if (!connection.peerHello.features.includes(WARM_UP_FEATURE)) {
+      this.#warmUpNote = this.#coldNote(`host "${connection.peerName}" runs an older vmferry`);
+      return;
+    }
+    await connection.send({ type: 'hotFiles' }, hot.list);
+    const what = `${hot.files} files of its former cache (${formatBytes(hot.cachedBytes)})`;
+    this.#warmUpNote = `VM "${this.#vm.name}" reads ${what} again, in the background`;
+  }
+
+  /** The guest goes on here after all: what it dropped for the migration it reads again here. */
+  async warmUpHere(log: Logger): Promise<void> {
+    this.#warmUpNote = null;
+    if (this.#hasDropped && this.#hotFiles !== null) await readAgain(this.#vm, this.#hotFiles.list, log);
+  }
+
   /** A promise, because the layout is looked up while the agent is greeted. */
   start(layout: Promise<GuestLayout>): void {
     layout.catch(() => undefined);
@@ -107,6 +140,7 @@ export class GuestPruning {
       const { blocks, windows, isPaced } = await layout;
       this.#blocks = layOutBlocks(blocks);
       this.#reporter = new GuestPageReporter(agent, windows);
+      if (this.#options.warmUp && this.#cacheRule !== 'none') await this.#listHotFiles(agent);
       const isProof = await this.#dropEarly(agent, isPaced);
       this.#hasAnswered = true;
       this.#tell({ type: 'agentReady', isProof });
@@ -186,6 +220,22 @@ export class GuestPruning {
     return this.#agent;
   }
 
+  /** Without it everything goes on as well. */
+  async #listHotFiles(agent: GuestAgent): Promise<void> {
+    try {
+      await this.#timed('The guest named the files in its cache', async () => {
+        this.#hotFiles = await listHotFiles(agent, { signal: this.#abandon.signal });
+      });
+    } catch (error) {
+      this.#warmUpNote = this.#coldNote(describeError(error));
+      this.#say(this.#warmUpNote);
+    }
+  }
+
+  #coldNote(reason: string): string {
+    return `VM "${this.#vm.name}" does not read the files of its cache again: ${reason}`;
+  }
+
   /** Returns whether what the guest reports free from now on is all that may be left out. */
   async #dropEarly(agent: GuestAgent, isPaced: boolean): Promise<boolean> {
     if (this.#cacheRule === 'none') return true;
@@ -201,6 +251,7 @@ export class GuestPruning {
   }
 
   async #drop(agent: GuestAgent): Promise<void> {
+    this.#hasDropped = true;
     const call = { timeoutMs: DROP_TIMEOUT_MS, signal: this.#abandon.signal };
     if (this.#cacheRule === 'inactive') {
       return await this.#timed('The guest gave back file cache', async () => await this.#reclaim(agent));

@@ -14,12 +14,14 @@ import { QmpClient } from '../../io/qemu/qmp-client.ts';
 import { standingMonitorOf } from '../../io/qemu/standing-monitor.ts';
 import { formatVersion } from '../../io/qemu/version.ts';
 import type { ControlConnection } from '../../io/link/control-connection.ts';
+import type { Logger } from '../../io/log/logger.ts';
 import { FerryError } from './errors.ts';
 import { assertPullable, inspectGuestRam, memoryMap, type GuestRam } from './guest-ram.ts';
 import { announceGuest, IncomingQemu, startGuest } from './incoming-qemu.ts';
 import { PullPhase, type MissingPages, type PullPhaseParts } from './pull-phase.ts';
 import type { FerryHost, LocalVm } from './ports.ts';
 import type { SpareThreads } from './spare-threads.ts';
+import { readAgain } from './warm-up.ts';
 
 export type ReserveMessage = MessageOf<'reserve'>;
 export type ReservationOffer = Omit<MessageOf<'reserved'>, 'type'>;
@@ -64,6 +66,8 @@ export class IncomingGuest {
   #mayPull = false;
   #pull: PullPhase | null = null;
   #loadMs = 0;
+  /** What the guest shall read again here, a path a line; null when nothing. */
+  hotFiles: Uint8Array | null = null;
   #closed = false;
 
   constructor({ host, migrationId, vm, threads }: IncomingGuestParts, events: IncomingGuestEvents) {
@@ -217,6 +221,13 @@ export class IncomingGuest {
     }
     // A pull phase may be long, and others want to ask this QEMU; its end shows on the stream.
     if (this.#pull !== null && this.#qmp === qmp) qmp.close();
+  }
+
+  /** The guest runs here and has all of its pages: it may use the time to read its cache again. Never throws. */
+  async warmUp(log: Logger): Promise<void> {
+    const { hotFiles } = this;
+    this.hotFiles = null;
+    if (hotFiles !== null && this.#vm !== null) await readAgain(this.#vm, hotFiles, log);
   }
 
   /** Ends QEMU and gives the reservation back. */

@@ -280,6 +280,7 @@ export class SourceSession {
     const { source } = this.#parts;
     const facts = this.#facts;
     if (facts === null) return;
+    await this.#pruning?.warmUpThere(await this.#link.connection(this.#abandon.signal));
     await source.goSwitchover(facts);
     if (facts.features.switchoverAck) this.#plane?.allowSwitchover();
   }
@@ -385,6 +386,7 @@ export class SourceSession {
     await this.#served.close();
     await Promise.all(this.#copying);
     const found = await this.#parts.source.resume();
+    if (found === 'running') await this.#pruning?.warmUpHere(this.#parts.log);
     this.#tell({ type: found === 'running' ? 'sourceRunning' : 'sourceQemuGone' });
   }
 
@@ -445,7 +447,7 @@ export class SourceSession {
     await this.#closePlane();
     await this.#served.close();
     record.totals = this.#plane?.totals ?? null;
-    record.notes = [this.#pruning?.note ?? []].flat();
+    record.notes = [...(this.#pruning?.notes ?? [])];
     if (state.name === 'done' && state.pagesLost) {
       await host.vmHandedOver(this.vmName, this.peerName);
       log.error('migration.failed', record.endWithPagesLost(), { migration: this.id });

@@ -56,6 +56,7 @@ export const migrationOptionsSchema = z.strictObject({
   prune: z.enum(pruneModes).default(defaultMigrationOptions.prune),
   keepCache: z.boolean().default(defaultMigrationOptions.keepCache),
   dropSlabs: z.boolean().default(defaultMigrationOptions.dropSlabs),
+  warmUp: z.boolean().default(defaultMigrationOptions.warmUp),
   compress: z.enum(compressModes).default(defaultMigrationOptions.compress),
   delta: z.enum(deltaModes).default(defaultMigrationOptions.delta),
   deltaCacheBytes: z.int().min(0).max(DELTA_CACHE_BYTES_MAX).default(defaultMigrationOptions.deltaCacheBytes),
@@ -235,6 +236,8 @@ export const migrationReportSchema = z.object({
     prune: z.enum(pruneModes),
     keepCache: z.boolean(),
     dropSlabs: z.boolean(),
+    // Reports of former versions have none.
+    warmUp: z.boolean().default(false),
     compress: z.enum(compressModes),
     delta: z.string().nullable(),
     lanes: count,

@@ -26,6 +26,7 @@ const common = {
     prune: 'none',
     keepCache: false,
     dropSlabs: false,
+    warmUp: false,
     compress: 'lz',
     delta: 'on',
     lanes: 2,

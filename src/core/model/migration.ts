@@ -28,6 +28,8 @@ export type MigrationOptions = {
   readonly keepCache: boolean;
   /** With `soft`: the kernel's caches of names and inodes are dropped, too. */
   readonly dropSlabs: boolean;
+  /** With `soft`: the guest reads the files that it had in its cache again, wherever it goes on. */
+  readonly warmUp: boolean;
   readonly compress: CompressMode;
   /** Whether pages sent again travel as their difference to the version sent last. */
   readonly delta: DeltaMode;
@@ -60,6 +62,7 @@ export const defaultMigrationOptions: MigrationOptions = {
   prune: 'soft',
   keepCache: false,
   dropSlabs: false,
+  warmUp: false,
   compress: 'adaptive',
   delta: 'on',
   deltaCacheBytes: 64 * 1024 * 1024,
@@ -207,6 +210,7 @@ export type MigrationReport = {
     readonly prune: PruneMode;
     readonly keepCache: boolean;
     readonly dropSlabs: boolean;
+    readonly warmUp: boolean;
     readonly compress: CompressMode;
     readonly delta: string | null;
     readonly lanes: number;
@@ -242,10 +246,10 @@ export type MigrationReport = {
 
 /** The options as reports show them. */
 export function reportedOptions(options: MigrationOptions): MigrationReport['options'] {
-  const { prune, keepCache, dropSlabs, compress, delta, lanes, downtimeTargetMs, verify } = options;
+  const { prune, keepCache, dropSlabs, warmUp, compress, delta, lanes, downtimeTargetMs, verify } = options;
   const maxBandwidth = options.maxBandwidthBytesPerSecond;
   return {
-    ...{ prune, keepCache, dropSlabs, compress, delta, lanes, maxBandwidth },
+    ...{ prune, keepCache, dropSlabs, warmUp, compress, delta, lanes, maxBandwidth },
     ...{ downtimeTargetMs, verify, pull: hasPullPhase(options) },
   };
 }

@@ -63,6 +63,7 @@ const samples: [ControlMessage, (Uint8Array | null)?][] = [
   [{ type: 'refused', problems: [{ code: 'NO_MEMORY', message: '' }] }],
   [{ type: 'prologue' }, bytes(0x51, 0x45, 0x56, 0x4d)],
   [{ type: 'prologueLoaded' }],
+  [{ type: 'hotFiles' }, bytes(5)],
   [{ type: 'sidePart' }, bytes(9)],
   [{ type: 'epilogue', last: false }, bytes(1, 2, 3)],
   [{ type: 'epilogue', last: true }, bytes()],

@@ -10,6 +10,7 @@
  *       prologue         ------------------------->
  *                        <-------------------------       prologueLoaded
  *       ... pre-copy and stop-and-copy on the lanes ...
+ *       hotFiles         ------------------------->     only where asked for
  *       sidePart (n)     ------------------------->
  *       pullPages (n)    ------------------------->     only with a pull phase
  *       epilogue (n)     ------------------------->
@@ -49,6 +50,8 @@ export const PROTOCOL_VERSION = 2;
 export const CONTROL_ALPN = 'vmferry/1';
 /** In the features of a hello: this side answers `load`. */
 export const LOAD_FEATURE = 'load';
+/** And this one takes `hotFiles`. */
+export const WARM_UP_FEATURE = 'warm-up';
 
 const text = z.string().max(TEXT_CHARS_MAX);
 const name = z.string().min(1).max(NAME_CHARS_MAX);
@@ -136,6 +139,8 @@ export const controlMessageSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('refused'), problems: problems.min(1) }),
   z.strictObject({ type: z.literal('prologue') }),
   z.strictObject({ type: z.literal('prologueLoaded') }),
+  /** Paths in the guest, a line each: to be read again there once it runs (app/ferry/warm-up.ts). Only to peers with that feature. */
+  z.strictObject({ type: z.literal('hotFiles') }),
   /** A legal RAM section with pages that no lane carries; may come any number of times before the epilogue. */
   z.strictObject({ type: z.literal('sidePart') }),
   /** Pages that are left to be pulled (pull-codec.ts); everything else has been placed. The epilogue is then device state only. */
@@ -187,6 +192,7 @@ export const controlMessageTypes: ReadonlySet<string> = new Set(
 /** These carry bytes behind their JSON; every other message must not. */
 export const attachmentTypes: ReadonlySet<string> = new Set<ControlMessageType>([
   'prologue',
+  'hotFiles',
   'sidePart',
   'pullPages',
   'epilogue',

@@ -9,7 +9,7 @@ import { after, before, test, type TestContext } from 'node:test';
 import { connect as connectTls, createServer as createBareTlsServer, type TLSSocket } from 'node:tls';
 import { describeError } from '../../core/base/errors.ts';
 import { ControlConnection } from './control-connection.ts';
-import { LOAD_FEATURE, PROTOCOL_VERSION } from '../../core/wire/control-messages.ts';
+import { LOAD_FEATURE, PROTOCOL_VERSION, WARM_UP_FEATURE } from '../../core/wire/control-messages.ts';
 import { dialControl, type DialOptions } from './dial.ts';
 import { LinkError } from './errors.ts';
 import type { TlsMaterial } from './identity.ts';
@@ -103,7 +103,7 @@ test('two hosts of one authority exchange hellos and messages', async (t) => {
   assert.deepEqual(alpha.peerHello, {
     type: 'hello',
     protocolVersion: PROTOCOL_VERSION,
-    features: [PROBE_FEATURE, LOAD_FEATURE],
+    features: [PROBE_FEATURE, LOAD_FEATURE, WARM_UP_FEATURE],
     software: 'vmferry',
     host: 'beta',
   });

@@ -8,7 +8,7 @@
  * Nobody gets past this file without a certificate of our authority that carries a trusted host name. Handshakes and
  * hellos have a time limit, and the number of connections is bounded.
  */
-import { LOAD_FEATURE } from '../../core/wire/control-messages.ts';
+import { LOAD_FEATURE, WARM_UP_FEATURE } from '../../core/wire/control-messages.ts';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { CONTROL_ALPN } from '../../core/wire/control-messages.ts';
@@ -144,7 +144,12 @@ function accept(socket: TLSSocket, identity: TlsMaterial, options: Accepting): v
 
 async function greet(connection: ControlConnection, identity: TlsMaterial, options: Accepting): Promise<void> {
   const host = hostNameOfPem(identity.certPem) ?? 'unknown';
-  const local = { software: 'vmferry', features: [PROBE_FEATURE, LOAD_FEATURE], ...options.hello, host };
+  const local = {
+    software: 'vmferry',
+    features: [PROBE_FEATURE, LOAD_FEATURE, WARM_UP_FEATURE],
+    ...options.hello,
+    host,
+  };
   try {
     await exchangeHello(connection, local, { timeoutMs: options.handshakeTimeoutMs });
     options.onControl(connection, connection.peerName);

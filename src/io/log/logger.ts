@@ -49,6 +49,7 @@ export const logEvents = [
   'migration.round',
   'migration.feed',
   'migration.pruning',
+  'migration.warmUp',
   'migration.bound',
   'migration.link',
   'migration.switchover',

@@ -27,6 +27,7 @@ export type MigrateOptions = CommonOptions & {
   readonly prune?: (typeof pruneModes)[number];
   readonly keepCache?: boolean;
   readonly dropSlabs?: boolean;
+  readonly warmUp?: boolean;
   readonly compress?: (typeof compressModes)[number];
   readonly delta?: (typeof deltaModes)[number];
   readonly deltaCache?: number;
@@ -72,6 +73,7 @@ export function addMoveOptions(command: Command): Command {
     )
     .option('--keep-cache', 'with soft: let the guest keep the file cache that it used lately, and send it')
     .option('--drop-slabs', 'with soft: let the guest drop its caches of file names, too')
+    .option('--warm-up', 'with soft: let the guest read the files of its cache again when it has arrived')
     .addOption(new Option('--compress <mode>', `of pages (default: ${compress})`).choices(compressModes))
     .addOption(
       new Option('--delta <on|off>', `pages sent again as what changed in them (default: ${delta})`).choices(
@@ -132,12 +134,13 @@ function sayExpected(prediction: Prediction, { json, events }: MigrateOptions, c
 
 /** Those that were given, as a request has them. */
 export function requestOptions(options: MigrateOptions): object {
-  const { strategy, prune, keepCache, dropSlabs, compress, delta, lanes, maxRounds, verify, pull } = options;
+  const { strategy, prune, keepCache, dropSlabs, warmUp, compress, delta, lanes, maxRounds, verify, pull } = options;
   const given = {
     strategy,
     prune,
     keepCache,
     dropSlabs,
+    warmUp,
     compress,
     delta,
     deltaCacheBytes: options.deltaCache,
