@@ -386,7 +386,7 @@ export class SourceSession {
     await this.#served.close();
     await Promise.all(this.#copying);
     const found = await this.#parts.source.resume();
-    if (found === 'running') await this.#pruning?.warmUpHere(this.#parts.log);
+    if (found === 'running') void this.#pruning?.warmUpHere(this.#parts.log);
     this.#tell({ type: found === 'running' ? 'sourceRunning' : 'sourceQemuGone' });
   }
 
