@@ -61,6 +61,8 @@ test('reading: every file of the list, whatever its name, and nothing is waited 
   try {
     const names = ['plain', '-n', "with 'quotes' and \\ $HOME `id`"].map((name) => join(folder, name));
     for (const name of names) writeFileSync(name, 'content');
+    // Gone, or something that reading would wait for, since it was listed.
+    const others = [join(folder, 'gone'), folder];
     // In place of cat, one that writes down what it is asked for. It waits, and the shell that started it does not.
     const cat = join(folder, 'cat');
     const script = `#!/bin/sh\nsleep 0.2\nprintf '%s\\n' "$2" >> '${folder}/read'\n[ "$1" = -- ]\n`;
@@ -69,7 +71,7 @@ test('reading: every file of the list, whatever its name, and nothing is waited 
     const shell = READ_SCRIPT.replace('$(cat)', '$(/bin/cat)');
     const { status } = spawnSync('/bin/sh', ['-c', `${shell}\n[ -e '${folder}/read' ] && exit 9; wait`], {
       env: { PATH: `${folder}:/usr/bin:/bin` },
-      input: `${names.join('\n')}\n`,
+      input: `${[...others, ...names].join('\n')}\n`,
     });
     assert.equal(status, 0);
     const { stdout } = spawnSync('cat', [join(folder, 'read')]);

@@ -26,7 +26,7 @@ export const NO_FINCORE = 3;
 export const READ_SCRIPT = `
 renice -n 19 -p $$ > /dev/null 2>&1
 list=$(cat)
-(printf '%s\\n' "$list" | while IFS= read -r file; do cat -- "$file"; done) > /dev/null 2>&1 < /dev/null &
+(printf '%s\\n' "$list" | while IFS= read -r file; do [ -f "$file" ] && cat -- "$file"; done) > /dev/null 2>&1 < /dev/null &
 `;
 
 /** All paths together: some hundred files, which is what a warm cache mostly consists of. */
