@@ -7,6 +7,8 @@ import { isRecord } from './qmp-messages.ts';
 const TIMEOUT_MS = 5_000;
 /** The agent does not say when a program has ended: it is asked. */
 const ASK_MS = 20;
+/** For an answer: the first and the last question get as long, however little is left for the program. */
+const ANSWER_TIMEOUT_MS = 1_000;
 /** The agent keeps 16 MiB of a program's output, which is more than anybody here wants. */
 const OUTPUT_BYTES_MAX = 1 << 20;
 
@@ -34,17 +36,14 @@ export async function runInGuest(
   { timeoutMs = TIMEOUT_MS, signal }: GuestAgentCallOptions = {},
 ): Promise<GuestProgramResult> {
   const deadlineMs = performance.now() + timeoutMs;
-  const rest = (): GuestAgentCallOptions => ({
-    timeoutMs: Math.max(1, deadlineMs - performance.now()),
-    ...(signal && { signal }),
-  });
+  const call = { timeoutMs: ANSWER_TIMEOUT_MS, ...(signal && { signal }) };
   const inputData = input === undefined ? {} : { 'input-data': Buffer.from(input).toString('base64') };
-  const begun = await agent.execute('guest-exec', { path, arg: args, 'capture-output': true, ...inputData }, rest());
+  const begun = await agent.execute('guest-exec', { path, arg: args, 'capture-output': true, ...inputData }, call);
   const pid = isRecord(begun) ? begun['pid'] : undefined;
   if (typeof pid !== 'number') throw failed(agent, path, 'gives no process id for');
   for (;;) {
     await sleep(ASK_MS, undefined, signal && { signal });
-    const status = await agent.execute('guest-exec-status', { pid }, rest());
+    const status = await agent.execute('guest-exec-status', { pid }, call);
     if (!isRecord(status)) throw failed(agent, path, 'does not say what became of');
     if (status['exited'] === true) return resultOf(status);
     if (performance.now() >= deadlineMs) throw failed(agent, path, `waited ${timeoutMs} ms in vain for`, 'QGA_TIMEOUT');
